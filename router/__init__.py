@@ -1,0 +1,1 @@
+"""The router: owns the chat connections, the binding table and the spool."""
