@@ -1,0 +1,233 @@
+"""What an operator may ask: the CLI (and the control page) on one side, supervisor and router on the other.
+
+The CLI connects to `run/control.sock` and speaks `protocol.pipe` frames. Requests of `ToSupervisor` are answered by
+the supervisor. `Attach` hands the very connection over to the router, which says `Attached`; from then on the CLI
+talks to the router (`ToRouter`), so no chat text passes the supervisor.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from protocol.codec import Decoder
+
+
+class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
+    pass
+
+
+class Failure(_Message, frozen=True, kw_only=True):
+    """The request could not be carried out; shown as a UserError."""
+
+    message: str
+    where: str = ""
+    hint: str = ""
+
+
+# --- asked of the supervisor -------------------------------------------------------------------------------------
+
+
+class GetStatus(_Message, frozen=True, kw_only=True):
+    """Answered by GatewayStatus."""
+
+
+class Restart(_Message, frozen=True, kw_only=True):
+    """Validate the configuration, then roll the workers of `agents` (all when empty). Progress*, then Finished."""
+
+    agents: tuple[str, ...] = ()
+
+
+class Stop(_Message, frozen=True, kw_only=True):
+    """Drain and end the gateway. Finished is said when it is about to exit."""
+
+
+class Attach(_Message, frozen=True, kw_only=True):
+    """Connect me to the router."""
+
+
+class GetUsage(_Message, frozen=True, kw_only=True):
+    """Answered by Usage: what the cliproxy counted."""
+
+
+ToSupervisor = GetStatus | Restart | Stop | Attach | GetUsage
+
+
+class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One supervised process. Times are seconds since the epoch, 0 for "never"; `pid` 0 for "not running"."""
+
+    name: str
+    kind: Literal["supervisor", "router", "cliproxy", "zygote", "worker"]
+    state: str
+    pid: int = 0
+    generation: int = 0
+    agent: str = ""
+    started_at: float = 0.0
+    ready_at: float = 0.0
+    restarts: int = 0
+    reason: str = ""
+    retry_at: float = 0.0
+
+
+class GatewayStatus(_Message, frozen=True, kw_only=True):
+    version: str
+    pid: int
+    started_at: float
+    config: str
+    config_problem: str
+    host: str
+    port: int
+    processes: tuple[ProcessStatus, ...]
+
+
+class Progress(_Message, frozen=True, kw_only=True):
+    """A line for people while a long request runs."""
+
+    text: str
+
+
+class Finished(_Message, frozen=True, kw_only=True):
+    text: str = ""
+
+
+class Usage(_Message, frozen=True, kw_only=True):
+    """`json` is a JSON object made by the cliproxy's ledger."""
+
+    json: str
+
+
+FromSupervisor = GatewayStatus | Progress | Finished | Usage | Failure
+
+
+# --- asked of the router, after Attach ---------------------------------------------------------------------------
+
+
+class GetChannels(_Message, frozen=True, kw_only=True):
+    """Answered by Channels. With `probe` every login is tried on its platform now, `timeout` seconds each."""
+
+    probe: bool = False
+    timeout: float = 10.0
+
+
+class Ask(_Message, frozen=True, kw_only=True):
+    """A message from the operator to one agent's session; empty key means its main session.
+
+    Answered by Heard* and then Answered, or Failure.
+    """
+
+    agent: str
+    text: str
+    session_key: str = ""
+    timeout: float = 600.0
+
+
+class ListPairing(_Message, frozen=True, kw_only=True):
+    """Answered by Pairings; empty channel means all."""
+
+    channel: str = ""
+    account: str = ""
+
+
+class ApprovePairing(_Message, frozen=True, kw_only=True):
+    """Answered by Approved or Failure."""
+
+    channel: str
+    code: str
+    account: str = ""
+    notify: bool = False
+
+
+class GetQueue(_Message, frozen=True, kw_only=True):
+    """Answered by Queue: what waits, what is uncertain, what is dead."""
+
+    limit: int = 50
+
+
+ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | GetQueue
+
+
+class Attached(_Message, frozen=True, kw_only=True):
+    """The router has the connection."""
+
+
+class AccountStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One channel account. Times are seconds since the epoch, 0 for "never"."""
+
+    channel: str
+    account: str
+    enabled: bool
+    configured: bool
+    running: bool
+    connected: bool
+    login: str = ""
+    error: str = ""
+    inbound_at: float = 0.0
+    outbound_at: float = 0.0
+    probe_ok: bool | None = None
+
+
+class Channels(_Message, frozen=True, kw_only=True):
+    accounts: tuple[AccountStatus, ...]
+
+
+class Heard(_Message, frozen=True, kw_only=True):
+    """Live text of the answer, may be shown while it grows."""
+
+    text: str
+
+
+class Answered(_Message, frozen=True, kw_only=True):
+    """The whole answer; `outcome` as in messages.Done."""
+
+    texts: tuple[str, ...]
+    outcome: str
+    error: str = ""
+    session_key: str = ""
+    duration: float = 0.0
+
+
+class PairingRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    channel: str
+    account: str
+    id: str
+    code: str
+    created_at: float
+    meta: dict[str, str] = {}
+
+
+class Pairings(_Message, frozen=True, kw_only=True):
+    requests: tuple[PairingRequest, ...]
+
+
+class Approved(_Message, frozen=True, kw_only=True):
+    channel: str
+    account: str
+    id: str
+
+
+class QueueRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One message that is not finished. `box` tells inbox from outbox."""
+
+    box: Literal["in", "out"]
+    id: str
+    agent: str
+    channel: str
+    account: str
+    state: str
+    created_at: float
+    attempts: int
+    reason: str = ""
+
+
+class Queue(_Message, frozen=True, kw_only=True):
+    counts: dict[str, int]
+    rows: tuple[QueueRow, ...]
+
+
+FromRouter = Attached | Channels | Heard | Answered | Pairings | Approved | Queue | Failure
+
+to_supervisor: Decoder[ToSupervisor] = Decoder(ToSupervisor)
+from_supervisor: Decoder[FromSupervisor] = Decoder(FromSupervisor)
+to_router: Decoder[ToRouter] = Decoder(ToRouter)
+from_router: Decoder[FromRouter] = Decoder(FromRouter)

@@ -1,0 +1,98 @@
+"""The part of the configuration and of the secrets that one process is handed, and nothing else.
+
+A slice has no field for what its process must not know (ARCHITECTURE 1, table "never sees").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from protocol.config import Binding, GroupChat, Identity, Messages, Session, ToolList
+
+
+class _Slice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class AgentLink(_Slice, frozen=True, kw_only=True):
+    """How one agent's worker reaches the router. Keys are Z85 text (CURVE, RFC 26/ZeroMQ).
+
+    `router_secret` authenticates the router to this agent's worker, `worker_public` is the one key let in.
+    """
+
+    agent: str
+    socket: str
+    router_secret: str
+    router_public: str
+    worker_public: str
+
+
+class RouterAgent(_Slice, frozen=True, kw_only=True):
+    """What the router may know of an agent: for routing, mentions and the page; no model, key or file."""
+
+    id: str
+    name: str
+    link: AgentLink
+    max_concurrent: int
+    group_chat: GroupChat = GroupChat()
+    identity: Identity = Identity()
+
+
+class RouterSlice(_Slice, frozen=True, kw_only=True):
+    """Everything the router is told. `channels` has its secrets resolved; `token` opens the HTTP port.
+
+    Paths are absolute. `heartbeat_seconds` is the pause between Pings; three unanswered ones mean silence.
+    """
+
+    agents: tuple[RouterAgent, ...]
+    default_agent: str
+    bindings: tuple[Binding, ...]
+    channels: dict[str, Any]
+    session: Session
+    messages: Messages
+    broadcast: dict[str, Any]
+    spool: str
+    credentials: str
+    host: str
+    port: int
+    token: str
+    log_level: str = "info"
+    heartbeat_seconds: float = 10.0
+
+
+class WorkerSlice(_Slice, frozen=True, kw_only=True):
+    """Everything one worker is told. Paths are absolute; times in seconds.
+
+    `model` is `provider/model`, empty for "whatever there is". `tool_layers` are applied in order, `tool_profile`
+    first (RULES 3.6). `worker_secret` and `proxy_token` are this agent's own.
+    """
+
+    agent: str
+    name: str
+    workspace: str
+    sessions: str
+    link_socket: str
+    router_public: str
+    worker_public: str
+    worker_secret: str
+    proxy_socket: str
+    proxy_token: str
+    model: str = ""
+    fallbacks: tuple[str, ...] = ()
+    identity: Identity = Identity()
+    tool_profile: str = ""
+    tool_layers: tuple[ToolList, ...] = ()
+    exec_timeout: int = 1800
+    workspace_only: bool = False
+    forbidden_paths: tuple[str, ...] = ()
+    turn_timeout: int = 600
+    max_concurrent: int = 4
+    context_tokens: int = 200_000
+    bootstrap_max_chars: int = 12_000
+    bootstrap_total_max_chars: int = 60_000
+    skip_bootstrap: bool = False
+    system_prompt_override: str | None = None
+    user_timezone: str = ""
+    log_level: str = "info"
