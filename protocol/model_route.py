@@ -15,6 +15,9 @@ ModelApi = Literal["anthropic-messages", "openai-completions", "offline"]
 
 #: Header every worker request carries besides Authorization; raised when paths or meanings change.
 PROXY_VERSION = "1"
+PROXY_VERSION_HEADER = "x-openclaw-proxy"
+
+ROUTE_PATH = "/v1/route"
 
 ANTHROPIC_PATH = "/p/{provider}/v1/messages"
 OPENAI_PATH = "/p/{provider}/chat/completions"
