@@ -19,6 +19,7 @@ from router.spool.states import OutState
 Origin = Literal["platform", "operator"]
 
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+_ALPHABET = frozenset(_DIGITS)
 _ID_LENGTH = 11
 #: Leaves 43 bits for the milliseconds: enough until the year 2248.
 _COUNTER_BITS = 12
@@ -175,7 +176,9 @@ def id_text(number: int) -> str:
 
 
 def id_number(text: str) -> int:
-    """The number of an id made by `id_text`."""
+    """The number of an id made by `id_text`; -1, which no row has, for any other text."""
+    if len(text) != _ID_LENGTH or not _ALPHABET.issuperset(text):
+        return -1
     number = 0
     for digit in text:
         number = number << 5 | _DIGITS.index(digit)
