@@ -118,6 +118,8 @@ class Pipe(Generic[T]):
         self._inbox: asyncio.Queue[tuple[T, list[int]] | Exception] = asyncio.Queue()
         self._outbox: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._closed = False
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self._loop.add_reader(sock, self._on_readable)
 
     def send(self, message: Any, fds: Sequence[int] = ()) -> None:
@@ -126,7 +128,12 @@ class Pipe(Generic[T]):
             raise PipeClosed("pipe is closed")
         self._outbox.append((memoryview(frame(message, len(fds))), [os.dup(fd) for fd in fds]))
         if len(self._outbox) == 1:
+            self._flushed.clear()
             self._on_writable()
+
+    async def flush(self) -> None:
+        """Wait until the kernel has taken everything that was sent, or the pipe broke."""
+        await self._flushed.wait()
 
     async def receive(self) -> tuple[T, list[int]]:
         """The next message and its descriptors. Raises PipeClosed at the end, ProtocolViolation on nonsense."""
@@ -143,8 +150,7 @@ class Pipe(Generic[T]):
         self._closed = True
         self._loop.remove_reader(self._sock)
         self._loop.remove_writer(self._sock)
-        while self._outbox:
-            self._drop_first()
+        self._drop_all()
         self._reader.close()
         self._sock.close()
         self._inbox.put_nowait(PipeClosed("pipe is closed"))
@@ -174,11 +180,11 @@ class Pipe(Generic[T]):
             self._loop.add_writer(self._sock, self._on_writable)
         except OSError as error:
             self._loop.remove_writer(self._sock)
-            while self._outbox:
-                self._drop_first()
+            self._drop_all()
             self._end(PipeClosed(str(error)))
         else:
             self._loop.remove_writer(self._sock)
+            self._flushed.set()
 
     def _write_first(self) -> None:
         data, fds = self._outbox[0]
@@ -191,6 +197,9 @@ class Pipe(Generic[T]):
         else:
             self._outbox.popleft()
 
-    def _drop_first(self) -> None:
-        for fd in self._outbox.popleft()[1]:
-            os.close(fd)
+    def _drop_all(self) -> None:
+        for _, fds in self._outbox:
+            for fd in fds:
+                os.close(fd)
+        self._outbox.clear()
+        self._flushed.set()
