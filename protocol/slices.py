@@ -66,7 +66,7 @@ class WorkerSlice(_Slice, frozen=True, kw_only=True):
     """Everything one worker is told. Paths are absolute; times in seconds.
 
     `model` is `provider/model`, empty for "whatever there is". `tool_layers` are applied in order, `tool_profile`
-    first (RULES 3.6). `worker_secret` and `proxy_token` are this agent's own.
+    first, widened by `tool_profile_also` (RULES 3.6). `worker_secret` and `proxy_token` are this agent's own.
     """
 
     agent: str
@@ -83,6 +83,7 @@ class WorkerSlice(_Slice, frozen=True, kw_only=True):
     fallbacks: tuple[str, ...] = ()
     identity: Identity = Identity()
     tool_profile: str = ""
+    tool_profile_also: tuple[str, ...] = ()
     tool_layers: tuple[ToolList, ...] = ()
     exec_timeout: int = 1800
     workspace_only: bool = False

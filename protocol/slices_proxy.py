@@ -34,13 +34,15 @@ class AgentSlice(_Slice, frozen=True, kw_only=True):
     """One agent as the proxy knows it.
 
     `token_sha256` is the hex digest of the agent's proxy token: the proxy needs no more to know who asks. `api_key` is
-    `agents.list[].apiKey`, resolved; `agent_dir` holds that agent's auth-profiles.json.
+    `agents.list[].apiKey`, resolved; `agent_dir` holds that agent's auth-profiles.json. `api_key_problem` says why a
+    configured apiKey could not be had: then the agent must be refused, for no other account may pay for it.
     """
 
     agent: str
     token_sha256: str
     agent_dir: str
     api_key: str = ""
+    api_key_problem: str = ""
 
     def __repr__(self) -> str:
         return f"AgentSlice({self.agent!r}, own key: {'yes' if self.api_key else 'no'})"

@@ -1,0 +1,1 @@
+"""The configuration: read it, check it, change it, cut it into slices."""

@@ -1,0 +1,155 @@
+"""Channels and their accounts: known ids, which accounts there are, and their settings with secrets filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id
+from protocol.paths import Paths
+from supervisor.config.parse import has_variable, read_bytes
+from supervisor.config.secretrefs import SecretMissing, Vault, is_ref
+
+#: Channel id and what people call it (SPEC 2.4).
+LABELS = {
+    "telegram": "Telegram",
+    "discord": "Discord",
+    "whatsapp": "WhatsApp",
+    "slack": "Slack",
+    "signal": "Signal",
+    "imessage": "iMessage",
+    "bluebubbles": "BlueBubbles",
+    "irc": "IRC",
+    "line": "LINE",
+    "googlechat": "Google Chat",
+    "mattermost": "Mattermost",
+    "matrix": "Matrix",
+    "nextcloud-talk": "Nextcloud Talk",
+    "nostr": "Nostr",
+    "feishu": "Feishu",
+    "zalo": "Zalo",
+    "zalouser": "Zalo Personal",
+    "msteams": "Microsoft Teams",
+    "twitch": "Twitch",
+    "qqbot": "QQ Bot",
+    "synology-chat": "Synology Chat",
+    "tlon": "Tlon",
+}
+#: Sections beside the channels.
+SPECIAL = frozenset({"defaults", "modelByChannel"})
+#: What a variable of the environment gives to the account `default`, when the config has none (SPEC 1.3).
+ENVIRONMENT_TOKENS = {
+    "telegram": {"botToken": "TELEGRAM_BOT_TOKEN"},
+    "discord": {"token": "DISCORD_BOT_TOKEN"},
+    "slack": {"botToken": "SLACK_BOT_TOKEN", "appToken": "SLACK_APP_TOKEN"},
+}
+#: The keys that hold a login, first the one that makes an account configured.
+TOKEN_KEYS = {"telegram": ("botToken",), "discord": ("token",), "slack": ("botToken", "appToken")}
+_TOKEN_FILES = {"tokenFile": "botToken"}
+_SECRET_KEYS = frozenset(
+    {"botToken", "token", "appToken", "userToken", "signingSecret", "password", "webhookSecret", "apiKey"}
+)
+_ROOT_CREDENTIALS = ("botToken", "token", "tokenFile", "appToken", "host", "account", "httpUrl", "cliPath")
+
+Warn = Callable[[str], None]
+
+
+def label(channel: str) -> str:
+    return LABELS.get(channel, channel)
+
+
+def sections(channels: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The channels that are configured."""
+    for name, section in channels.items():
+        if name not in SPECIAL and isinstance(section, dict):
+            yield name, section
+
+
+def account_ids(section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
+    """The accounts of a channel, sorted: the keys of `accounts`, and `default` for a login at the channel's root."""
+    named = section.get("accounts")
+    ids = {normalize_account_id(str(key)) for key in named} if isinstance(named, dict) else set()
+    if extra_default or not ids or any(section.get(key) for key in _ROOT_CREDENTIALS):
+        ids.add(DEFAULT_ACCOUNT_ID)
+    return tuple(sorted(ids))
+
+
+def default_account_id(section: Mapping[str, Any]) -> str:
+    """`defaultAccount` if there is such an account, else `default`, else the first in sorted order (SPEC 4.2)."""
+    ids = account_ids(section)
+    wanted = section.get("defaultAccount")
+    chosen = normalize_account_id(wanted) if isinstance(wanted, str) and wanted.strip() else DEFAULT_ACCOUNT_ID
+    return chosen if chosen in ids else (DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0])
+
+
+def account_settings(channel: str, section: Mapping[str, Any], account: str) -> dict[str, Any]:
+    """The channel's settings with the account's over them; a login at the root belongs to `default` alone."""
+    own = _account(section, account)
+    root = {key: value for key, value in section.items() if key not in ("accounts", "defaultAccount")}
+    if account != DEFAULT_ACCOUNT_ID:
+        for key in (*TOKEN_KEYS.get(channel, ()), "tokenFile"):
+            root.pop(key, None)
+    return {**root, **own}
+
+
+def _account(section: Mapping[str, Any], account: str) -> dict[str, Any]:
+    named = section.get("accounts")
+    for key, value in (named if isinstance(named, dict) else {}).items():
+        if normalize_account_id(str(key)) == account and isinstance(value, dict):
+            return value
+    return {}
+
+
+def resolve_channels(
+    channels: Mapping[str, Any], vault: Vault, environ: Mapping[str, str], paths: Paths, warn: Warn
+) -> dict[str, Any]:
+    """The channel sections with every secret as text. A secret that cannot be had is left out and told to `warn`."""
+    found = {name: value for name, value in channels.items()}
+    for channel, variables in ENVIRONMENT_TOKENS.items():
+        if any(environ.get(variable) for variable in variables.values()):
+            found[channel] = _with_environment(found.get(channel) or {}, variables, environ)
+    return {name: _filled(value, f"channels.{name}", vault, paths, warn) for name, value in found.items()}
+
+
+def _with_environment(section: Any, variables: Mapping[str, str], environ: Mapping[str, str]) -> Any:
+    """The section with tokens of the environment for the account `default`, where it has none of its own."""
+    if not isinstance(section, dict):
+        return section
+    own = _account(section, DEFAULT_ACCOUNT_ID)
+    if section.get("tokenFile") or own.get("tokenFile"):
+        return section
+    given = {key: environ[name] for key, name in variables.items() if environ.get(name) and not own.get(key)}
+    return {**given, **section}
+
+
+def _filled(value: Any, at: str, vault: Vault, paths: Paths, warn: Warn) -> Any:
+    if isinstance(value, list):
+        return [_filled(inner, f"{at}.{index}", vault, paths, warn) for index, inner in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    result: dict[str, Any] = {}
+    for key, inner in value.items():
+        try:
+            if is_ref(inner) or (key in _SECRET_KEYS and isinstance(inner, str) and has_variable(inner)):
+                result[key] = vault.value(inner)
+            elif key in _TOKEN_FILES and isinstance(inner, str) and not value.get(_TOKEN_FILES[key]):
+                result[_TOKEN_FILES[key]] = _read_token(inner, paths)
+            else:
+                result[key] = _filled(inner, f"{at}.{key}", vault, paths, warn)
+        except SecretMissing as error:
+            warn(f"{at}.{key}: {error}; this account is not configured")
+    return result
+
+
+def _read_token(name: str, paths: Paths) -> str:
+    """A token kept in a file of its own: a regular file, not a link."""
+    file = paths.expand(name)
+    try:
+        if file.is_symlink():
+            raise SecretMissing(f"{file} is a symbolic link")
+        text = read_bytes(file).decode().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SecretMissing(f"cannot read {file}: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if not text:
+        raise SecretMissing(f"{file} is empty")
+    return text
