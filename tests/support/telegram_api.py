@@ -127,7 +127,10 @@ class TelegramApi:
         if fault.kind == "cut":
             await request.read()
             return cut(request)
+        if fault.kind == "parse":
+            return refusal(ApiError(400, "Bad Request: can't parse entities: Unexpected end tag at byte offset 0"))
         if fault.kind == "slow":
+            await request.read()  # taken over before the caller may give up
             await asyncio.sleep(fault.delay)
         return None
 

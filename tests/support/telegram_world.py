@@ -36,9 +36,10 @@ class ApiError(Exception):
 class Fault:
     """One planned misbehaviour, for `times` matching requests (-1: until cleared).
 
-    Kinds: `rate_limit` (429 with `retry_after`), `status` (answer `code`, nothing happens), `status_after` (it
-    happens, then `code`), `cut` (the connection ends, nothing happens), `cut_after` (it happens, no answer comes),
-    `slow` (`delay` seconds, then as usual), `slow_after` (it happens at once, the answer takes `delay` seconds).
+    Kinds: `rate_limit` (429 with `retry_after`), `parse` (400, can't parse entities), `status` (answer `code`,
+    nothing happens), `status_after` (it happens, then `code`), `cut` (the connection ends, nothing happens),
+    `cut_after` (it happens, no answer comes), `slow` (`delay` seconds, then as usual), `slow_after` (it happens at
+    once, the answer takes `delay` seconds).
     `skip` lets that many matching requests through first.
     """
 
