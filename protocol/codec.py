@@ -40,5 +40,5 @@ class Decoder(Generic[T]):
             return self._decoder.decode(data)
         except msgspec.ValidationError as error:
             raise ProtocolViolation(f"unexpected message: {error}") from None
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ProtocolViolation(f"malformed message: {error}") from None
