@@ -6,7 +6,7 @@ does not use are `Any`: accepted and kept. Reading, `$include`, `${VAR}` and sec
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -14,6 +14,13 @@ DmPolicy = Literal["pairing", "allowlist", "open", "disabled"]
 GroupPolicy = Literal["allowlist", "open", "disabled"]
 DmScope = Literal["main", "per-peer", "per-channel-peer", "per-account-channel-peer"]
 Ids = tuple[str | int, ...]
+Positive = Annotated[int, msgspec.Meta(gt=0)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+#: 0 lets the system choose, which only tests want.
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Switch = Literal["on", "off"]
+Thinking = Literal["off", "minimal", "low", "medium", "high", "xhigh", "adaptive", "max"]
+Profile = Literal["minimal", "coding", "messaging", "full"]
 
 
 class Section(msgspec.Struct, frozen=True, rename="camel", kw_only=True, omit_defaults=True):
@@ -75,14 +82,14 @@ class GroupChat(Section, frozen=True, kw_only=True):
     """How an agent behaves in groups. An empty pattern list is a choice; None means "not set"."""
 
     mention_patterns: tuple[str, ...] | None = None
-    history_limit: int | None = None
+    history_limit: Positive | None = None
     visible_replies: Literal["automatic", "message_tool"] | None = None
 
 
 class ModelChoice(Section, frozen=True, kw_only=True):
     primary: str | None = None
     fallbacks: tuple[str, ...] | None = None
-    timeout_ms: int | None = None
+    timeout_ms: Positive | None = None
 
 
 class ToolList(Section, frozen=True, kw_only=True):
@@ -98,7 +105,7 @@ class SandboxTools(Section, frozen=True, kw_only=True):
 
 
 class ProviderTools(ToolList, frozen=True, kw_only=True):
-    profile: str | None = None
+    profile: Profile | None = None
 
 
 class AgentToAgent(Section, frozen=True, kw_only=True):
@@ -115,9 +122,9 @@ class ExecTool(Section, frozen=True, kw_only=True):
     node: str | None = None
     path_prepend: tuple[str, ...] | None = None
     safe_bins: tuple[str, ...] | None = None
-    background_ms: int | None = None
-    timeout_sec: int | None = None
-    cleanup_ms: int | None = None
+    background_ms: Natural | None = None
+    timeout_sec: Positive | None = None
+    cleanup_ms: Natural | None = None
     notify_on_exit: bool | None = None
     notify_on_exit_empty_success: bool | None = None
     strict_inline_eval: bool | None = None
@@ -132,7 +139,7 @@ class FsTools(Section, frozen=True, kw_only=True):
 class AgentTools(ToolList, frozen=True, kw_only=True):
     """`agents.list[].tools`."""
 
-    profile: str | None = None
+    profile: Profile | None = None
     by_provider: dict[str, ProviderTools] | None = None
     exec: ExecTool | None = None
     fs: FsTools | None = None
@@ -168,7 +175,7 @@ class Sandbox(Section, frozen=True, kw_only=True):
     docker: dict[str, Any] | None = None
     browser: Any = None
     ssh: Any = None
-    prune: dict[str, int] | None = None
+    prune: dict[str, Natural] | None = None
 
 
 class AgentDefaults(Section, frozen=True, kw_only=True):
@@ -179,12 +186,12 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     models: dict[str, Any] | None = None
     skills: tuple[str, ...] | None = None
     skip_bootstrap: bool | None = None
-    bootstrap_max_chars: int | None = None
-    bootstrap_total_max_chars: int | None = None
+    bootstrap_max_chars: Positive | None = None
+    bootstrap_total_max_chars: Positive | None = None
     system_prompt_override: str | None = None
-    timeout_seconds: int | None = None
-    max_concurrent: int | None = None
-    context_tokens: int | None = None
+    timeout_seconds: Positive | None = None
+    max_concurrent: Positive | None = None
+    context_tokens: Positive | None = None
     user_timezone: str | None = None
     sandbox: Sandbox | None = None
     group_chat: GroupChat | None = None
@@ -195,25 +202,25 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     image_generation_model: Any = None
     music_generation_model: Any = None
     video_generation_model: Any = None
-    context_injection: Any = None
+    context_injection: Literal["always", "continuation-skip", "never"] | None = None
     bootstrap_prompt_truncation_warning: Any = None
     repo_root: Any = None
-    time_format: Any = None
+    time_format: Literal["auto", "12", "24"] | None = None
     envelope_timezone: Any = None
-    envelope_timestamp: Any = None
-    envelope_elapsed: Any = None
-    thinking_default: Any = None
-    reasoning_default: Any = None
-    verbose_default: Any = None
-    elevated_default: Any = None
+    envelope_timestamp: Switch | None = None
+    envelope_elapsed: Switch | None = None
+    thinking_default: Thinking | None = None
+    reasoning_default: Literal["on", "off", "stream"] | None = None
+    verbose_default: Literal["off", "on", "full"] | None = None
+    elevated_default: Literal["off", "on", "ask", "full"] | None = None
     media_max_mb: Any = None
     image_max_dimension_px: Any = None
-    block_streaming_default: Any = None
+    block_streaming_default: Switch | None = None
     block_streaming_break: Any = None
     block_streaming_chunk: Any = None
     block_streaming_coalesce: Any = None
     human_delay: Any = None
-    typing_mode: Any = None
+    typing_mode: Literal["never", "instant", "thinking", "message"] | None = None
     typing_interval_seconds: Any = None
     silent_reply: Any = None
     silent_reply_rewrite: Any = None
@@ -234,7 +241,7 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
 class Agent(Section, frozen=True, kw_only=True):
     """`agents.list[]`."""
 
-    id: str = ""
+    id: str
     default: bool | None = None
     name: str | None = None
     workspace: str | None = None
@@ -247,12 +254,12 @@ class Agent(Section, frozen=True, kw_only=True):
     group_chat: GroupChat | None = None
     sandbox: Sandbox | None = None
     tools: AgentTools | None = None
-    context_tokens: int | None = None
+    context_tokens: Positive | None = None
     system_prompt_override: str | None = None
     tenant: str | None = None
     params: Any = None
-    thinking_default: Any = None
-    reasoning_default: Any = None
+    thinking_default: Thinking | None = None
+    reasoning_default: Literal["on", "off", "stream"] | None = None
     fast_mode_default: Any = None
     context_limits: Any = None
     skills_limits: Any = None
@@ -284,7 +291,7 @@ class Session(Section, frozen=True, kw_only=True):
     reset_by_channel: Any = None
     reset_triggers: tuple[str, ...] | None = None
     idle_minutes: Any = None
-    typing_mode: Any = None
+    typing_mode: Literal["never", "instant", "thinking", "message"] | None = None
     typing_interval_seconds: Any = None
     parent_fork_max_tokens: Any = None
     send_policy: Any = None
@@ -309,19 +316,32 @@ class Messages(Section, frozen=True, kw_only=True):
     tts: Any = None
 
 
+ModelApi = Literal[
+    "openai-completions",
+    "openai-responses",
+    "openai-codex-responses",
+    "anthropic-messages",
+    "google-generative-ai",
+    "github-copilot",
+    "bedrock-converse-stream",
+    "ollama",
+    "azure-openai-responses",
+]
+
+
 class ModelProvider(Section, frozen=True, kw_only=True):
     """`models.providers.<id>`."""
 
     base_url: str | None = None
     api_key: Secret | None = None
-    api: str | None = None
-    auth: str | None = None
+    api: ModelApi | None = None
+    auth: Literal["api-key", "token", "oauth", "aws-sdk"] | None = None
     auth_header: bool | None = None
     headers: dict[str, Secret] | None = None
-    timeout_seconds: int | None = None
-    context_window: int | None = None
-    context_tokens: int | None = None
-    max_tokens: int | None = None
+    timeout_seconds: Positive | None = None
+    context_window: Positive | None = None
+    context_tokens: Positive | None = None
+    max_tokens: Positive | None = None
     models: tuple[dict[str, Any], ...] | None = None
 
 
@@ -344,7 +364,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     """`gateway`."""
 
     mode: Literal["local", "remote"] | None = None
-    port: int | None = None
+    port: Port | None = None
     bind: Literal["auto", "lan", "loopback", "custom", "tailnet"] | None = None
     custom_bind_host: str | None = None
     auth: GatewayAuth | None = None
@@ -367,7 +387,7 @@ class Logging(Section, frozen=True, kw_only=True):
 
     level: Literal["silent", "fatal", "error", "warn", "info", "debug", "trace"] | None = None
     file: str | None = None
-    max_file_bytes: int | None = None
+    max_file_bytes: Positive | None = None
     console_level: str | None = None
     console_style: Literal["pretty", "compact", "json"] | None = None
     redact_sensitive: Literal["off", "tools"] | None = None
