@@ -12,7 +12,7 @@ from protocol.config import Config
 from protocol.paths import Paths
 from supervisor.config import check
 from supervisor.config.environ import overlay
-from supervisor.config.parse import parse, read_text, resolve_includes, substitute
+from supervisor.config.parse import MissingVariable, parse, read_text, resolve_includes, substitute
 from supervisor.config.problems import ConfigInvalid, Problem
 
 __all__ = ["ConfigInvalid", "Loaded", "Problem", "evaluate", "load"]
@@ -47,17 +47,18 @@ def evaluate(authored: Any, paths: Paths, environ: Mapping[str, str], *, exists:
     block = included.get("env") if isinstance(included, dict) else None
     everything = overlay(paths, environ, block if isinstance(block, dict) else {})
     values, missing = substitute(included, everything)
-    found = check.problems(values)
+    found = check.problems(values, paths)
     if found:
         raise ConfigInvalid(paths.config, found)
     return Loaded(
         config=msgspec.convert(values, Config),
         digest=hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest(),
-        warnings=tuple(
-            f'missing env var "{one.name}" at {one.path} - feature using this value will be unavailable'
-            for one in missing
-        ),
+        warnings=(*map(_missing, missing), *check.warnings(values)),
         exists=exists,
         environ=everything,
         values=values,
     )
+
+
+def _missing(one: MissingVariable) -> str:
+    return f'missing env var "{one.name}" at {one.path} - feature using this value will be unavailable'
