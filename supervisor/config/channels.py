@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id
+from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id, normalize_optional_account_id
 from protocol.paths import Paths
 from supervisor.config.parse import has_variable, read_bytes
 from supervisor.config.secretrefs import SecretMissing, Vault, is_ref
@@ -66,27 +66,35 @@ def sections(channels: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def account_ids(section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
-    """The accounts of a channel, sorted: the keys of `accounts`, and `default` for a login at the channel's root."""
+    """The accounts of a channel as the config spells them, in locale order; `default` where none is named or a login
+    stands at the channel's root."""
     named = section.get("accounts")
-    ids = {normalize_account_id(str(key)) for key in named} if isinstance(named, dict) else set()
+    ids = {str(key) for key in named if str(key).strip()} if isinstance(named, dict) else set()
     if extra_default or not ids or any(section.get(key) for key in _ROOT_CREDENTIALS):
         ids.add(DEFAULT_ACCOUNT_ID)
-    return tuple(sorted(ids))
+    return tuple(sorted(ids, key=_locale_order))
+
+
+def _locale_order(text: str) -> tuple[list[tuple[int, str]], str]:
+    """Punctuation, digits, letters; small letters before large ones only where all else is equal."""
+    return [(char.isalpha() + char.isalnum(), char.lower()) for char in text], text.swapcase()
 
 
 def default_account_id(section: Mapping[str, Any]) -> str:
-    """`defaultAccount` if there is such an account, else `default`, else the first in sorted order (SPEC 4.2)."""
+    """`defaultAccount` if there is such an account, else `default`, else the first in order (SPEC 4.2)."""
     ids = account_ids(section)
     wanted = section.get("defaultAccount")
-    chosen = normalize_account_id(wanted) if isinstance(wanted, str) and wanted.strip() else DEFAULT_ACCOUNT_ID
-    return chosen if chosen in ids else (DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0])
+    chosen = normalize_optional_account_id(wanted) if isinstance(wanted, str) else None
+    if chosen is not None and chosen in {normalize_account_id(one) for one in ids}:
+        return chosen
+    return DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0]
 
 
 def account_settings(channel: str, section: Mapping[str, Any], account: str) -> dict[str, Any]:
     """The channel's settings with the account's over them; a login at the root belongs to `default` alone."""
-    own = _account(section, account)
+    own = _account(section, normalize_account_id(account))
     root = {key: value for key, value in section.items() if key not in ("accounts", "defaultAccount")}
-    if account != DEFAULT_ACCOUNT_ID:
+    if normalize_account_id(account) != DEFAULT_ACCOUNT_ID:
         for key in (*TOKEN_KEYS.get(channel, ()), "tokenFile"):
             root.pop(key, None)
     return {**root, **own}
