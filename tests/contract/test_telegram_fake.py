@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 import telegram
 from aiogram import Bot as AiogramBot
@@ -254,3 +256,34 @@ async def test_topics_and_replies_are_checked(api: TelegramApi, ptb: telegram.Bo
     with pytest.raises(ptb_errors.BadRequest, match="replied not found"):
         await ptb.send_message(ANN, "x", reply_parameters=telegram.ReplyParameters(5000))
     await ptb.send_message(ANN, "x", reply_parameters=telegram.ReplyParameters(5000, allow_sending_without_reply=True))
+
+
+async def test_as_a_process_it_is_steered_over_http() -> None:
+    """Benchmarks and chaos tests run it beside the product: the same helpers, as POST /control/<helper>."""
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.support.telegram_api", stdout=asyncio.subprocess.PIPE
+    )
+    assert server.stdout is not None
+    url = (await server.stdout.readline()).decode().strip()
+
+    async def control(http: aiohttp.ClientSession, helper: str, **arguments: object) -> object:
+        async with http.post(f"{url}/control/{helper}", json=arguments) as response:
+            return (await response.json()).get("result")
+
+    async with aiohttp.ClientSession() as http, AiogramBot(
+        TOKEN, session=AiohttpSession(api=TelegramAPIServer.from_base(url))
+    ) as bot:
+        await control(http, "add_bot", token=TOKEN, username="work_bot")
+        assert await control(http, "push_text", token=TOKEN, chat=ANN, user=ANN, text="hi") == 1
+        assert [u.message.text for u in await bot.get_updates() if u.message] == ["hi"]
+        waiting = asyncio.ensure_future(control(http, "wait_sent", count=1, timeout=10))
+        await bot.send_message(ANN, "hello")
+        assert await waiting == 1
+        sent = await control(http, "sent", token=TOKEN)
+        assert isinstance(sent, dict) and sent["count"] == 1 and sent["messages"][0]["text"] == "hello"
+        await control(http, "fail", kind="rate_limit", method="getMe", retry_after=3)
+        with pytest.raises(aiogram_errors.TelegramRetryAfter):
+            await bot.get_me()
+        assert await control(http, "no_such_helper") is None
+    server.terminate()
+    assert await server.wait() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -523,3 +524,60 @@ async def test_a_request_still_under_way_is_given_time(
             await channel.send(message)
         assert len(api.world.sent(TOKEN)) == 1
         assert await channel.confirm(message, note) == Receipt("2")
+
+
+class Outbox:
+    """What the router keeps on disk: answers per chat, sent one after another, each with the note of its last try."""
+
+    def __init__(self, answers: dict[int, list[str]]) -> None:
+        self.waiting = {chat: [outbound(text, chat) for text in texts] for chat, texts in answers.items()}
+        self.notes: dict[tuple[int, str], str] = {}
+
+    async def drain(self, channel: TelegramChannel, chat: int) -> None:
+        while self.waiting[chat]:
+            message = self.waiting[chat][0]
+            if await self.try_one(channel, message, (chat, message.text)):
+                self.waiting[chat].pop(0)
+
+    async def try_one(self, channel: TelegramChannel, message: Outbound, key: tuple[int, str]) -> bool:
+        with contextlib.suppress(SendDelayed, SendUncertain):
+            if key in self.notes and await channel.confirm(message, self.notes[key]) is not None:
+                return True
+            self.notes[key] = channel.note(message)
+            await channel.send(message)
+            return True
+        return False
+
+
+async def live(api: TelegramApi, channel: TelegramChannel, host: Host, outbox: Outbox) -> None:
+    async with running(channel, host), asyncio.TaskGroup() as tasks:
+        for chat in outbox.waiting:
+            tasks.create_task(outbox.drain(channel, chat))
+
+
+async def test_no_answer_is_lost_or_doubled_over_many_lives(
+    api: TelegramApi, open_channel: Callable[..., TelegramChannel]
+) -> None:
+    """Connections cut before and after the effect, and the process killed at random: each answer exactly once."""
+    chance = random.Random(7)
+    chats = [*range(100, 104), FORUM]
+    answers = {chat: [f"answer {i % 3} to {chat}, number {i // 2}" for i in range(120)] for chat in chats}
+    outbox = Outbox(answers)
+    cursor = None
+    lives = 0
+    while any(outbox.waiting.values()) and lives < 100:
+        lives += 1
+        api.world.faults.clear()
+        for kind in ("cut", "cut_after"):
+            api.world.fail(kind, method="sendMessage", skip=chance.randrange(20))
+        api.world.fail("slow_after", method="sendMessage", times=-1, delay=0.01)
+        for chat in chats:
+            api.world.push_text(TOKEN, chat, ANN, "a question")
+        host = Host(cursor)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(chance.choice((0.02, 0.05, 0.1, 0.15, 0.2))):
+                await live(api, open_channel(), host, outbox)
+        cursor = await host.cursor()
+    for chat in chats:
+        assert [sent.text for sent in api.world.sent(TOKEN) if sent.chat_id == chat] == answers[chat]
+    assert lives > 5

@@ -445,7 +445,7 @@ def set_markup(message: dict[str, Any], markup: Any) -> None:
 async def read_params(request: web.BaseRequest) -> Params:
     """Parameters from the query and from a JSON, form or multipart body, whichever came."""
     params: dict[str, Any] = dict(request.query) if request.query_string else {}
-    if not request.can_read_body:
+    if not request.body_exists:
         return params
     if request.content_type == "application/json":
         body = await request.read()

@@ -149,7 +149,7 @@ class TelegramChannel:
 
     async def _login(self) -> Me:
         me = self._me = _decode_me(await self._ask("getMe", {}))
-        self._marks.begin(self._now())
+        self._marks.begin(self._wire.date)
         await self._ask("deleteWebhook", {"drop_pending_updates": False})
         return me
 

@@ -32,11 +32,15 @@ COUNTERS = 2048
 
 
 class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is kept with a send until its receipt is known. `at` is the server's time when it was written, 0 unknown."""
+    """What is kept with a send until its receipt is known.
+
+    `born` is when the life began that wrote it and `at` when it was written, by the server's time, 0 if unknown.
+    """
 
     chat: int
     anchor: int
     sure: bool
+    born: float = 0.0
     at: float = 0.0
 
 
@@ -65,7 +69,7 @@ class Marks:
         self._counters: dict[int, _Counter] = {}
 
     def begin(self, at: float | None) -> None:
-        """The first contact with the server was at `at`; a later one does not move it."""
+        """The first answer of the server came at `at`, in its whole seconds; a later one does not move it."""
         if self.started is None:
             self.started = at
 
@@ -83,7 +87,7 @@ class Marks:
 
     def note(self, chat: int, at: float) -> Note:
         counter = self._counter(chat)
-        return Note(chat=chat, anchor=counter.newest, sure=counter.sure, at=at)
+        return Note(chat=chat, anchor=counter.newest, sure=counter.sure, born=self.started or 0.0, at=at)
 
     def suspects(self, note: Note) -> Iterator[int]:
         """Ids that the lost message of `note` may have, in the order to ask for them.

@@ -4,7 +4,8 @@ Telegram tells only whether an id is a message of ours in a given chat, not what
 anchor of the note is sure: all our other messages in that chat lie below it, as the router sends one after another,
 so the first message of ours above it is the lost one and no second candidate can exist. Messages in other chats share
 the counter, but an id is asked for together with its chat, and then Telegram answers "not found". Where the anchor is
-not sure, the newest message of ours may also be one of an earlier life, and its text and date decide.
+not sure, the newest message of ours may also be one of an earlier life, and its text and date decide: the same words
+from the second in which this life began are the one thing that cannot be told apart.
 """
 
 from __future__ import annotations
@@ -22,8 +23,6 @@ from router.channels.telegram.wire import ApiError, NoAnswer, NotSent, Wire
 
 #: Longest `retry_after` in seconds that a search sits out; longer ones go back to the router.
 PATIENCE_SECONDS = 15.0
-#: Seconds by which the server's clock may seem to differ from itself: its header has whole seconds, twice rounded.
-CLOCK_SLACK = 3.0
 #: Gives the text of a message of ours away: only an edit that changes something returns the message.
 BUTTON = {"inline_keyboard": [[{"text": "…", "callback_data": "-"}]]}
 
@@ -63,7 +62,7 @@ async def _is_same(wire: Wire, note: Note, number: int, text: str) -> bool:
         await _ask(wire, params)
     except ApiError as error:
         raise SendUncertain(f"message {number} cannot be read: {error}") from None
-    return shown.date >= note.at - CLOCK_SLACK and same_text(shown.text, text)
+    return shown.date >= int(note.born) and same_text(shown.text, text)
 
 
 async def _ask(wire: Wire, params: Mapping[str, Any]) -> msgspec.Raw:

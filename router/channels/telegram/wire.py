@@ -5,6 +5,7 @@ Every aiohttp error ends here, because their texts hold the URL and the URL hold
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -67,7 +68,11 @@ _HEADERS = {"Content-Type": "application/json"}
 
 
 class Wire:
-    """Calls of one bot. `clock` is the server's time minus ours in seconds, once an answer has told it."""
+    """Calls of one bot.
+
+    `date` is the server's time at the last answer that told it, in whole seconds since the epoch; `clock` is the
+    server's time minus ours as the first answer told it: late by up to a second, never early.
+    """
 
     def __init__(self, token: str, root: str = API_ROOT, *, timeout: float, proxy: str | None = None) -> None:
         self._base = f"{root.rstrip('/')}/bot{token}/"
@@ -75,6 +80,7 @@ class Wire:
         self._timeout = timeout
         self._session: aiohttp.ClientSession | None = None
         self._urls: dict[str, URL] = {}
+        self.date: float | None = None
         self.clock: float | None = None
 
     def __repr__(self) -> str:
@@ -126,12 +132,11 @@ class Wire:
         return self._urls[method]
 
     def _set_clock(self, date: str | None) -> None:
-        """The first answer sets it: it is good to a second, and nobody needs it better."""
-        if self.clock is None and date is not None:
-            try:
-                self.clock = parsedate_to_datetime(date).timestamp() - time.time()
-            except ValueError:
-                return
+        if date is None:
+            return
+        with contextlib.suppress(ValueError):
+            self.date = parsedate_to_datetime(date).timestamp()
+            self.clock = self.date - time.time() if self.clock is None else self.clock
 
     async def close(self) -> None:
         if self._session is not None:

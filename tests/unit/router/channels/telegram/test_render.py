@@ -47,10 +47,8 @@ def test_markdown_becomes_this_html(markdown: str, html: str) -> None:
 
 
 MARKDOWN = st.text(alphabet=st.sampled_from("ab 1\n\t*_~|`[]()<>&\"'#->+\\:/.!é😀"), max_size=200)
-WORDS = st.sampled_from(
-    ["**", "_", "`", "```", "~~", "||", "[x](https://a.b)", "[", "](", "> ", "- ", "# ", "|", "|-|"]
-    + ["\n", " ", "a", "<", "&amp;"]
-)
+BLOCKS = ["```", "[x](https://a.b)", "[", "](", "> ", "- ", "# ", "|", "|-|", "\n", " ", "a", "<", "&amp;"]
+WORDS = st.sampled_from(["**", "_", "`", "~~", "||", *BLOCKS])
 
 
 @settings(max_examples=300, deadline=None)
