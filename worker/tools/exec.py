@@ -1,0 +1,107 @@
+"""exec: a shell command with limits on time and output. Parameters and texts: SPEC 5.5, 5.7."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from worker.llm.base import ToolSpec
+from worker.tools.access import FileAccess
+from worker.tools.base import ToolError, ToolResult, os_error, schema
+from worker.tools.files import parse
+from worker.tools.processes import Capture, Command, Processes
+
+#: A single argument of a program may be this long (execve(2), MAX_ARG_STRLEN).
+MAX_COMMAND = 128 * 1024 - 1
+_MAX_TIMEOUT = 24 * 3600
+_SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
+#: Variables that would make other programs of the worker's machine run somebody's code.
+_REFUSED = ("LD_", "DYLD_")
+
+
+class _Arguments(msgspec.Struct):
+    command: str
+    workdir: str = "."
+    env: dict[str, str] = {}
+    timeout: float | None = None
+    background: bool = False
+
+
+class ExecTool:
+    """`timeout` in seconds is what a command gets that asks for nothing else."""
+
+    spec = ToolSpec(
+        "exec",
+        "Run a shell command in the workspace. Output and errors come back together, without a terminal or input. "
+        "What still runs when the command ends is ended with it, unless it was started with setsid.",
+        schema(
+            ("command",),
+            command={"type": "string", "description": "Command line for the shell"},
+            workdir={"type": "string", "description": "Folder to run in, default the workspace"},
+            env={"type": "object", "additionalProperties": {"type": "string"}, "description": "More variables"},
+            timeout={"type": "number", "description": "Seconds after which the command is ended"},
+        ),
+    )
+
+    def __init__(self, access: FileAccess, processes: Processes, environ: Mapping[str, str], timeout: int) -> None:
+        self._access = access
+        self._processes = processes
+        self._environ = {**environ, "OPENCLAW_SHELL": "exec"}
+        self._timeout = timeout
+        self._shell = next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh")
+
+    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+        wish = parse(arguments, _Arguments)
+        capture = Capture()
+        command = self._start(wish, capture)
+        timeout = min(max(wish.timeout or self._timeout, 0.001), _MAX_TIMEOUT)
+        try:
+            async with asyncio.timeout(timeout):
+                status = await command.over()
+            ending = _ending(status)
+        except TimeoutError:
+            status, ending = 1, f"Command timed out after {timeout:g} seconds."
+        except asyncio.CancelledError:
+            await asyncio.shield(self._processes.end(command))
+            raise
+        left = await self._processes.end(command)
+        return _result(command, capture, status, ending, left)
+
+    def _start(self, wish: _Arguments, capture: Capture) -> Command:
+        if wish.background:
+            raise ToolError("background commands are not available; start a daemon with setsid and redirect its output")
+        if len(wish.command.encode("utf-8", "replace")) > MAX_COMMAND:
+            raise ToolError(f"the command is over {MAX_COMMAND} bytes; write it to a file and run that")
+        folder = str(self._access.resolve(wish.workdir, "chdir"))
+        environ = {**self._environ, **_allowed(wish.env)}
+        try:
+            return self._processes.start([self._shell, "-c", wish.command], folder, environ, capture)
+        except OSError as error:
+            raise os_error(error, "spawn", wish.workdir) from None
+        except ValueError as error:
+            raise ToolError(f"invalid arguments: {error}") from None
+
+
+def _allowed(env: Mapping[str, str]) -> dict[str, str]:
+    if "PATH" in env:
+        raise ToolError("env must not replace PATH; name the program with its folder")
+    return {name: value for name, value in env.items() if not name.upper().startswith(_REFUSED)}
+
+
+def _ending(status: int) -> str:
+    if status == 0:
+        return ""
+    return f"(Command exited with code {status})" if status > 0 else f"(Command was ended by signal {-status})"
+
+
+def _result(command: Command, capture: Capture, status: int, ending: str, left: bool) -> ToolResult:
+    lines = [capture.text().rstrip("\n") or "(no output)"]
+    if command.flooded:
+        ending = f"Command was ended: it wrote more than {capture.limit} bytes."
+    elif left and status == 0:
+        ending = "(What the command left running was ended)"
+    return ToolResult("\n\n".join(part for part in (*lines, ending) if part), is_error=status != 0)

@@ -1,0 +1,84 @@
+"""The tools of one agent: what is offered to the model is what may run, decided once by policy."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from protocol.slices import WorkerSlice
+from worker.llm.base import ToolCall, ToolSpec
+from worker.tools.access import FileAccess
+from worker.tools.base import Tool, ToolError, ToolResult, failure, shorten
+from worker.tools.exec import ExecTool
+from worker.tools.files import EditTool, ReadTool, WriteTool
+from worker.tools.policy import effective, emptied_by
+from worker.tools.processes import Processes
+
+log = logging.getLogger(__name__)
+
+#: Variables handed to commands; everything else stays out.
+_KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
+
+
+class Toolbox:
+    """Runs tool calls. `problem` is set when an explicit allow list leaves no tool: then no turn can run."""
+
+    def __init__(self, tools: Mapping[str, Tool], problem: str = "") -> None:
+        self._tools = dict(tools)
+        self.problem = problem
+
+    def __repr__(self) -> str:
+        return f"Toolbox({', '.join(sorted(self._tools)) or 'empty'})"
+
+    @property
+    def offered(self) -> tuple[ToolSpec, ...]:
+        return tuple(tool.spec for tool in self._tools.values())
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._tools)
+
+    async def run(self, call: ToolCall) -> ToolResult:
+        """Every failure is a result for the model; only cancellation escapes."""
+        tool = self._tools.get(call.name)
+        if tool is None or call.arguments is None:
+            return failure(call.name, "Tool not found" if tool is None else "The arguments are not a JSON object")
+        try:
+            result = await tool.run(call.arguments)
+        except ToolError as error:
+            result = failure(call.name, str(error))
+        except Exception as error:
+            log.exception("tool %s failed", call.name)
+            result = failure(call.name, f"internal error ({type(error).__name__})")
+        return ToolResult(shorten(result.text), result.is_error)
+
+
+def toolbox(settings: WorkerSlice, access: FileAccess, processes: Processes) -> Toolbox:
+    """The tools this agent's policy leaves."""
+    tools: dict[str, Tool] = {
+        "read": ReadTool(access),
+        "write": WriteTool(access),
+        "edit": EditTool(access),
+        "exec": ExecTool(access, processes, environment(settings), settings.exec_timeout),
+    }
+    allowed = effective(tools, settings.tool_profile, settings.tool_layers, settings.tool_profile_also)
+    empty = emptied_by(allowed, settings.tool_layers)
+    problem = f"no callable tools remain after the tool policy; the allow list is: {empty}" if empty else ""
+    return Toolbox({name: tool for name, tool in tools.items() if name in allowed}, problem)
+
+
+def file_access(settings: WorkerSlice) -> FileAccess:
+    """The file rules of this agent."""
+    return FileAccess(
+        Path(settings.workspace), workspace_only=settings.workspace_only, forbidden=settings.forbidden_paths
+    )
+
+
+def environment(settings: WorkerSlice) -> dict[str, str]:
+    """What commands see. HOME is the workspace, so that nothing of the operator's home is taken by accident."""
+    found = {name: os.environ[name] for name in _KEPT if os.environ.get(name)}
+    if settings.user_timezone:
+        found["TZ"] = settings.user_timezone
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **found, "HOME": settings.workspace}
