@@ -48,7 +48,9 @@ def send_blocking(sock: socket.socket, message: Any, fds: Sequence[int] = ()) ->
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     try:
         sent = sock.sendmsg([data], rights)
-        sock.sendall(data[sent:])
+        # Not with an empty rest: that is a call too, and fails when the reader was done and closed already.
+        if sent < len(data):
+            sock.sendall(data[sent:])
     except OSError as error:
         raise PipeClosed(str(error)) from None
 
