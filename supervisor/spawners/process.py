@@ -35,13 +35,13 @@ class ProcessSpawner:
     def __init__(self) -> None:
         self._pipe: Pipe[ZygoteToSupervisor] | None = None
         self._ready = asyncio.Event()
-        self._requests = 0
+        self._requests = self._spawning = 0
         self._pending: dict[int, asyncio.Future[int]] = {}
 
     @property
     def busy(self) -> bool:
-        """Whether a fork is under way: a child we do not know yet may be one of ours."""
-        return bool(self._pending)
+        """Whether a worker is being made: a child of ours that nobody knows yet may be it."""
+        return self._spawning > 0
 
     def attach(self, pipe: Pipe[ZygoteToSupervisor]) -> None:
         """A zygote was started; it may be used once it says ZygoteReady."""
@@ -70,6 +70,17 @@ class ProcessSpawner:
                     waiting.set_exception(SpawnError(f"cannot fork: {error}"))
 
     async def spawn(self, spec: SpawnSpec) -> Handle:
+        self._spawning += 1
+        try:
+            return await self._spawn(spec)
+        finally:
+            self._spawning -= 1
+
+    async def restore(self, info: HandleInfo) -> Handle | None:
+        """Always None: a local worker dies with its supervisor (PR_SET_PDEATHSIG)."""
+        return None
+
+    async def _spawn(self, spec: SpawnSpec) -> Handle:
         ours, theirs = make_pair()
         with ours:
             with theirs:
@@ -81,10 +92,6 @@ class ProcessSpawner:
             ours.setblocking(False)
             await _boot(ours, spec.boot, worker)
         return worker
-
-    async def restore(self, info: HandleInfo) -> Handle | None:
-        """Always None: a local worker dies with its supervisor (PR_SET_PDEATHSIG)."""
-        return None
 
     async def _fork(self, spec: SpawnSpec, boot_fd: int) -> int:
         log_fd = os.dup(spec.log_fd)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -16,12 +19,10 @@ from protocol.pipe import Pipe, make_pair
 from protocol.process import become_subreaper
 from protocol.slices import WorkerSlice
 from supervisor.policy import Exit
-from supervisor.spawners.base import Handle, SpawnError, Spawner, SpawnSpec
+from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.fake import FakeSpawner, FakeWorker, Scene, obedient
 from supervisor.spawners.local import LocalProcess, launch
 from supervisor.spawners.process import ProcessSpawner
-
-MakeSpawner = Callable[[str], "asyncio.Future[Spawner]"]
 
 
 def spec(log_fd: int) -> SpawnSpec:
@@ -44,7 +45,7 @@ def imagine(behaviour: str) -> Scene:
             obedient(worker, number)
 
     scene = Scene(act)
-    scene.broken = "no more processes" if behaviour == "zygote-refuses" else ""
+    scene.broken = "no more processes" if behaviour == "refuses" else ""
     return scene
 
 
@@ -52,7 +53,9 @@ def imagine(behaviour: str) -> Scene:
 async def a_zygote(behaviour: str) -> AsyncIterator[tuple[ProcessSpawner, LocalProcess]]:
     become_subreaper()
     ours, theirs = make_pair()
-    command = [sys.executable, "-m", "tests.support.peers", "zygote", behaviour, "--pipe", str(theirs.fileno())]
+    folder = Path(tempfile.mkdtemp(prefix="oc"))
+    (folder / "zygote").write_text(behaviour)
+    command = [sys.executable, "-m", "tests.support.peers", "zygote", str(folder), "--pipe", str(theirs.fileno())]
     zygote = launch(command, os.environ, [theirs.fileno()], 2)
     theirs.close()
     pipe = Pipe(ours, m.zygote_to_supervisor)
@@ -65,6 +68,7 @@ async def a_zygote(behaviour: str) -> AsyncIterator[tuple[ProcessSpawner, LocalP
     pipe.close()
     zygote.kill()
     await zygote.wait()
+    shutil.rmtree(folder)
 
 
 async def hear(pipe: Pipe[m.ZygoteToSupervisor], spawner: ProcessSpawner) -> None:
@@ -173,9 +177,9 @@ async def test_signals_to_a_worker_that_has_ended_do_nothing(place: Place) -> No
 
 
 async def test_a_worker_that_cannot_be_made_is_an_error_with_the_reason(place: Place) -> None:
-    spawner = await place.spawner("zygote-refuses")
+    spawner = await place.spawner("refuses")
     with pytest.raises(SpawnError, match="no more processes"):
-        await place.spawn("zygote-refuses")
+        await place.spawn("refuses")
     assert await spawner.restore({}) is None
 
 
@@ -220,7 +224,7 @@ async def test_the_end_of_a_zygote_touches_no_living_worker_and_fails_only_spawn
 
 
 async def test_what_a_worker_leaves_in_its_group_ends_with_it(log: Place) -> None:
-    handle = await log.spawn("child-survives")
+    handle = await log.spawn("leaves-a-child")
     left = int((await log.read_log("child ")).split("child ")[1].split()[0])
     assert (await handle.wait()).code == 0
     while True:

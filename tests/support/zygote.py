@@ -1,4 +1,4 @@
-"""A zygote-like peer: forks twice on ZygoteSpawn, and the worker does what `behaviour` says (see tests/support/peers.py).
+"""A zygote-like peer: forks twice on ZygoteSpawn; the worker does what the file `behaviour` in its workspace says.
 
 It keeps the contract of messages.ZygoteSpawn without knowing anything of the real worker.
 """
@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 from protocol.messages import (
     SupervisorToWorker,
+    WorkerBoot,
     ZygoteReady,
     ZygoteSpawn,
     ZygoteSpawned,
@@ -21,7 +22,7 @@ from protocol.messages import (
     supervisor_to_zygote,
 )
 from protocol.pipe import FrameReader, PipeClosed, receive_blocking, send_blocking
-from protocol.process import die_with_parent, dump_stacks_on_signal
+from protocol.process import die_with_parent, dump_stacks_on_signal, set_title
 
 
 def serve(pipe: socket.socket, behaviour: str) -> None:
@@ -33,7 +34,7 @@ def serve(pipe: socket.socket, behaviour: str) -> None:
             request, (boot_fd, log_fd) = receive_blocking(pipe, reader)
         except PipeClosed:
             return
-        if behaviour == "zygote-refuses":
+        if behaviour == "refuses":
             send_blocking(pipe, ZygoteSpawned(request=request.request, pid=0, error="no more processes"))
         else:
             pid = fork_twice(request, pipe, boot_fd, log_fd, behaviour)
@@ -59,9 +60,7 @@ def fork_twice(request: ZygoteSpawn, pipe: socket.socket, boot_fd: int, log_fd: 
     return pid
 
 
-def become_worker(
-    request: ZygoteSpawn, pipe: socket.socket, boot_fd: int, log_fd: int, behaviour: str
-) -> NoReturn:
+def become_worker(request: ZygoteSpawn, pipe: socket.socket, boot_fd: int, log_fd: int, behaviour: str) -> NoReturn:
     while os.getppid() != request.orphanage:
         time.sleep(0.001)
     die_with_parent(request.orphanage)
@@ -71,39 +70,65 @@ def become_worker(
     os.close(log_fd)
     pipe.close()
     dump_stacks_on_signal()
-    reader = FrameReader[SupervisorToWorker](supervisor_to_worker)
+    set_title(request.title)
     try:
-        boot, _ = receive_blocking(socket.socket(fileno=boot_fd), reader)
+        boot, _ = receive_blocking(socket.socket(fileno=boot_fd), FrameReader[SupervisorToWorker](supervisor_to_worker))
     except PipeClosed:
         os._exit(0)
+    behave(boot, read_behaviour(boot) or behaviour)
+
+
+def read_behaviour(boot: WorkerBoot) -> str:
+    path = Path(boot.slice.workspace) / "behaviour"
+    return path.read_text().strip() if path.exists() else ""
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode() + b"\n")
+
+
+def behave(boot: WorkerBoot, behaviour: str) -> NoReturn:
+    """What the worker does with its life."""
     stubborn = behaviour == "ignores-term"
     signal.signal(signal.SIGTERM, signal.SIG_IGN if stubborn else lambda *_: os._exit(0))
-    print(f'{{"level":"info","subsystem":"zygote","message":"booted {boot.slice.agent} {boot.generation}"}}', flush=True)
-    behave(behaviour)
-
-
-def behave(behaviour: str) -> NoReturn:
-    """What the worker does with its life."""
+    say(f'{{"level":"info","subsystem":"zygote","message":"booted {boot.slice.agent} {boot.generation}"}}')
     match behaviour:
         case "exits":
             os._exit(3)
         case "exits-78":
             os._exit(78)
-        case "child-survives":
+        case "leaves-a-child":
             if os.fork() == 0:
-                signal.signal(signal.SIGTERM, signal.SIG_IGN)
-                print(f"child {os.getpid()}", flush=True)
+                say(f"child {os.getpid()}")
                 time.sleep(3600)
             time.sleep(0.05)
             os._exit(0)
+        case "starts-a-session":
+            if os.fork() == 0:
+                os.setsid()
+                say(f"child {os.getpid()}")
+                time.sleep(3600)
         case "dies-by-signal":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "floods":
-            line = b"x" * 200 + b"\n"
             while True:
-                os.write(2, line * 100)
+                os.write(2, (b"x" * 200 + b"\n") * 100)
         case "forges":
-            print('{"level":"fatal","subsystem":"router","message":"forged","time":"1999"}', flush=True)
-    sys.stdout.flush()
-    while True:
+            say('{"level":"fatal","subsystem":"router","message":"forged","time":"1999-01-01T00:00:00Z"}')
+            say("and sk-ant-api03-abcdefghijklmnopqrstuvwxyz in plain text")
+    obey_router(boot, behaviour)
+
+
+def obey_router(boot: WorkerBoot, behaviour: str) -> NoReturn:
+    """Say hello on every connection, end when told to drain."""
+    from tests.support.peers import connect_to_router
+
+    while behaviour == "never-ready" or not Path(boot.slice.link_socket).parent.is_dir():
         signal.pause()
+    while True:
+        sock = connect_to_router(boot.slice.link_socket)
+        sock.sendall(f"hello {boot.generation}\n".encode())
+        if sock.recv(100).startswith(b"drain") and behaviour != "never-drains":
+            sock.sendall(f"drained {boot.generation}\n".encode())
+            os._exit(0)
+        sock.close()

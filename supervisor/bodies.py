@@ -1,0 +1,145 @@
+"""What children consist of: a program of ours with a pipe, or a worker made by a spawner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from protocol import messages as m
+from protocol.codec import Decoder
+from protocol.errors import ProtocolViolation
+from protocol.pipe import Pipe, PipeClosed, make_pair
+from protocol.slices import WorkerSlice
+from protocol.tasks import Tasks
+from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
+from supervisor.spawners.local import launch
+
+T = TypeVar("T")
+
+#: Seconds between the end of a program's pipe and the point where that alone is a reason to kill it.
+_CLOSED_FOR = 2.0
+
+
+class ProgramBody(Generic[T]):
+    """A program of ours. `T` is what it may say.
+
+    `first` and `last` make what it is told after its start and when it is to finish (None: its pipe is closed).
+    """
+
+    generation = 0
+
+    def __init__(
+        self,
+        name: str,
+        command: Callable[[int], tuple[str, ...]],
+        environ: dict[str, str],
+        decoder: Decoder[T],
+        tasks: Tasks,
+        *,
+        first: Callable[[], Any] | None = None,
+        last: Callable[[], Any] | None = None,
+        hear: Callable[[T], None],
+        trouble: Callable[[str], None],
+        on_pipe: Callable[[Pipe[T] | None], None] = lambda _: None,
+    ) -> None:
+        self._name = name
+        self._command = command
+        self._environ = environ
+        self._decoder = decoder
+        self._tasks = tasks
+        self._first = first
+        self._last = last
+        self._hear = hear
+        self._trouble = trouble
+        self._on_pipe = on_pipe
+        self.pipe: Pipe[T] | None = None
+
+    def tell(self, message: Any, fds: tuple[int, ...] = ()) -> bool:
+        """Send it something; False when it is not there."""
+        if self.pipe is None:
+            return False
+        self.pipe.send(message, fds)
+        return True
+
+    async def spawn(self, log_fd: int) -> Handle:
+        ours, theirs = make_pair()
+        with theirs:
+            try:
+                process = launch(self._command(theirs.fileno()), self._environ, [theirs.fileno()], log_fd)
+            except SpawnError:
+                ours.close()
+                raise
+        self.pipe = Pipe(ours, self._decoder)
+        self._on_pipe(self.pipe)
+        if self._first is not None:
+            self.pipe.send(self._first())
+        self._tasks.start(self._listen(self.pipe), f"listening to {self._name}")
+        return process
+
+    def drain(self) -> bool:
+        if self.pipe is None:
+            return False
+        if self._last is None:
+            self._close()
+            return True
+        return self.tell(self._last())
+
+    def ended(self, crashed: bool, reason: str) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+            self._on_pipe(None)
+
+    async def _listen(self, pipe: Pipe[T]) -> None:
+        try:
+            while True:
+                message, _ = await pipe.receive()
+                self._hear(message)
+        except ProtocolViolation as error:
+            self._trouble(f"broke the protocol: {error}")
+        except PipeClosed:
+            await asyncio.sleep(_CLOSED_FOR)
+            if self.pipe is pipe:
+                self._trouble("closed its pipe")
+
+
+class WorkerBody:
+    """One agent's worker. The router hears of each generation before it exists and after it is gone."""
+
+    def __init__(
+        self,
+        agent: str,
+        slice: Callable[[], WorkerSlice],
+        spawner: Spawner,
+        new_generation: Callable[[], int],
+        tell_router: Callable[[Any], bool],
+    ) -> None:
+        self.agent = agent
+        self.generation = 0
+        self.living = False
+        self._slice = slice
+        self._spawner = spawner
+        self._new_generation = new_generation
+        self._tell_router = tell_router
+
+    async def spawn(self, log_fd: int) -> Handle:
+        self.generation = self._new_generation()
+        self.living = True
+        self._tell_router(m.GenerationStarted(agent=self.agent, generation=self.generation))
+        boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=self._slice())
+        return await self._spawner.spawn(
+            SpawnSpec(title=f"openclaw: worker {self.agent}", boot=boot, log_fd=log_fd)
+        )
+
+    def drain(self) -> bool:
+        return self._tell_router(m.DrainWorker(agent=self.agent, generation=self.generation))
+
+    def ended(self, crashed: bool, reason: str) -> None:
+        self.living = False
+        self._tell_router(
+            m.GenerationEnded(agent=self.agent, generation=self.generation, crashed=crashed, reason=reason)
+        )

@@ -1,0 +1,389 @@
+"""The supervisor put together: what is started first, who hears what, what ends last.
+
+Only wiring and order. When a child is started or given up is decided in `policy`; what is told to whom is read by
+`plan`. The supervisor has no network and reads no chat text. Signal handlers and callbacks only enqueue orders; one
+loop carries them out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from protocol import control as c
+from protocol import messages as m
+from protocol.errors import OpenClawError, UserError
+from protocol.paths import Paths
+from protocol.process import become_subreaper, set_title
+from protocol.tasks import Tasks
+from supervisor import folders, orphans, policy
+from supervisor.child import Child, Office
+from supervisor.children import Commands, default_commands, settings
+from supervisor.control import ControlServer, Say
+from supervisor.fleet import Fleet
+from supervisor.lock import Lock
+from supervisor.logs import Journal, JournalHandler, LogFile, console_for_people
+from supervisor.plan import Plan, ReadPlan, RunOptions, reader, secret_values
+from supervisor.policy import State
+from supervisor.programs import Programs
+from supervisor.records import Records
+from supervisor.spawners.process import ProcessSpawner
+
+__all__ = ["RunOptions", "Service", "StartFailed", "run_gateway"]
+
+Order = Literal["stop", "restart", "crashed"]
+
+_USAGE_WITHIN = 5.0
+#: Seconds after the end of a worker until its orphans are looked for.
+_SWEEP_AFTER = 0.2
+
+
+class StartFailed(OpenClawError):
+    """A program that the gateway cannot do without does not start, and it is not the operator's doing."""
+
+
+class Service:
+    """One life of the gateway. `run` returns when it has ended."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        options: RunOptions,
+        environ: Mapping[str, str],
+        plan: Plan,
+        read_plan: ReadPlan,
+        journal: Journal,
+        commands: Commands,
+    ) -> None:
+        self._paths = paths
+        self._options = options
+        self._read_plan = read_plan
+        self._journal = journal
+        self._plan = plan
+        self._orders: asyncio.Queue[Order] = asyncio.Queue()
+        self._crash: BaseException | None = None
+        self._started_at = time.time()
+        self._config_problem = ""
+        self._restarting: asyncio.Task[None] | None = None
+        self._sweeping: asyncio.TimerHandle | None = None
+        self._waiting_for_end: list[Say] = []
+        self._tasks = Tasks(self._crashed)
+        self._spawner = ProcessSpawner()
+        office = Office(journal, Records(paths.records, self._warn), self._tasks, random.random)
+        self._office = office
+        self._programs = Programs(
+            office, commands, environ, options.grace, self._spawner, self._hear_router,
+            router_boot=self._router_boot, proxy_boot=self._proxy_boot,
+        )  # fmt: skip
+        worker = settings("worker", options.grace)
+        self._fleet = Fleet(office, self._spawner, self._programs.tell_router, worker, self._sweep_soon)
+        self._control = ControlServer(paths.control_socket, self._answer, self._hand_over, self._tasks)
+        self._take(plan)
+
+    # --- life ---
+
+    async def run(self) -> int:
+        """Until somebody says stop. Raises UserError when it cannot start by the operator's doing."""
+        self._listen_to_signals()
+        self._control.start()
+        self._tasks.start(self._come_up(), "start")
+        while (order := await self._orders.get()) == "restart":
+            self._start_restart()
+        self._journal.log("info", "gateway", "stopping" if order == "stop" else "stopping after a failure")
+        await self._go_down(order)
+        if self._crash is not None:
+            raise self._crash
+        return 0
+
+    async def _come_up(self) -> None:
+        """All programs side by side; ready means that messages are taken and models can be asked."""
+        self._journal.log("info", "gateway", "starting...")
+        self._programs.start()
+        await asyncio.gather(self._first_ready(self._programs.router), self._first_ready(self._programs.cliproxy))
+        self._fleet.start_eagerly()
+        self._journal.log("info", "gateway", f"http server listening ({self._address()})")
+        self._journal.log("info", "gateway", f"log file: {self._plan.log_file}")
+        self._journal.log("info", "gateway", "ready", seconds=round(time.time() - self._started_at, 3))
+        if self._options.print_url or sys.stdout.isatty():
+            # Only to the terminal of the person who started it: the token opens the page.
+            sys.stdout.write(f"OpenClaw gateway ready: {self._address()}#token={self._plan.router.token}\n")
+            sys.stdout.flush()
+
+    async def _first_ready(self, child: Child) -> None:
+        """Wait for the first readiness. Raises what the operator is to be shown when that is not to be had."""
+        while not child.serving:
+            state = await child.until(State.READY, State.STABLE, State.BACKOFF, State.QUARANTINED)
+            if state in {State.BACKOFF, State.QUARANTINED}:
+                _raise_if_hopeless(child)
+                await child.until(State.SPAWNING)
+
+    async def _go_down(self, order: Order) -> None:
+        if self._restarting is not None:
+            self._restarting.cancel()
+        hurry = self._tasks.start(self._hurry_on_second_order(), "second signal")
+        await self._stop_in_order()
+        hurry.cancel()
+        for say in self._waiting_for_end:
+            say(c.Finished(text="stopped"))
+        self._control.close()
+        await self._tasks.cancel()
+        orphans.end(orphans.children(), set())
+        self._journal.log("info", "gateway", "stopped")
+
+    async def _stop_in_order(self) -> None:
+        """Workers first, while the router still takes what they say and the cliproxy their last requests; then the
+        router, which sends out what it has; then the cliproxy, that nobody asks any more; the zygote has no use."""
+        deadline = time.monotonic() + self._options.grace
+        await self._fleet.stop()
+        self._programs.grace = max(1.0, deadline - time.monotonic())
+        for child in (self._programs.router, self._programs.cliproxy, self._programs.zygote):
+            child.post(policy.Unwant())
+            await child.until(State.STOPPED)
+
+    async def _hurry_on_second_order(self) -> None:
+        while await self._orders.get() != "stop":
+            pass
+        self._journal.log("warn", "gateway", "second signal: stopping at once")
+        self._fleet.stop_now()
+        for child in self._programs.all():
+            child.post(policy.StopNow())
+
+    # --- restart ---
+
+    async def restart(self, agents: tuple[str, ...], say: Say) -> None:
+        """Read the configuration, apply the difference, replace the workers. Raises UserError with nothing changed."""
+        plan = self._read_again()
+        if unknown := [agent for agent in agents if agent not in plan.workers]:
+            raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
+        folders.prepare_agents(self._paths, plan)
+        before = self._fleet.agents()
+        self._say(say, "the configuration is valid")
+        await self._fleet.dismiss(agent for agent in before if agent not in plan.workers)
+        self._take(plan)
+        self._programs.tell_router(m.RouterUpdate(slice=plan.router))
+        self._programs.tell_cliproxy(m.ProxyUpdate(slice=plan.proxy))
+        self._programs.renew()
+        self._fleet.start_eagerly()
+        staying = [agent for agent in agents or before if agent in before and agent in plan.workers]
+        if problems := await self._fleet.roll(staying, lambda text: self._say(say, text)):
+            raise OpenClawError("; ".join(problems))
+        self._journal.log("info", "gateway", "restarted")
+
+    def _read_again(self) -> Plan:
+        try:
+            plan = self._read_plan()
+        except UserError as error:
+            self._config_problem = f"{error.where or self._paths.config}: {error.message}"
+            raise
+        self._config_problem = ""
+        return plan
+
+    def _take(self, plan: Plan) -> None:
+        """From here on this plan holds for everybody who is started."""
+        self._plan = plan
+        self._journal.learn(secret_values(plan))
+        self._journal.set_level("debug" if self._options.verbose else plan.log_level)
+        self._office.config_digest = plan.digest
+        for level, text in plan.notes:
+            self._journal.log(level, "gateway", text)
+        self._fleet.seat_all(plan.workers)
+
+    def _start_restart(self) -> None:
+        """On a signal: there is nobody to tell, so the log is told."""
+        if self._restarting is None or self._restarting.done():
+            self._restarting = self._tasks.start(self._restart_by_signal(), "restart")
+
+    async def _restart_by_signal(self) -> None:
+        try:
+            await self.restart((), lambda _: None)
+        except OpenClawError as error:
+            self._journal.log("error", "gateway", f"restart: {error}; nothing else is changed")
+
+    def _say(self, say: Say, text: str) -> None:
+        self._journal.log("info", "gateway", f"restart: {text}")
+        say(c.Progress(text=text))
+
+    # --- operators ---
+
+    async def _answer(self, request: c.ToSupervisor, say: Say) -> None:
+        match request:
+            case c.GetStatus():
+                say(self.status())
+            case c.GetUsage():
+                say(c.Usage(json=await self._programs.usage(_USAGE_WITHIN)))
+            case c.Restart(agents=agents):
+                await self._restart_for(agents, say)
+                say(c.Finished(text="restarted"))
+            case c.Stop():
+                self._waiting_for_end.append(say)
+                self._orders.put_nowait("stop")
+                await asyncio.get_running_loop().create_future()
+
+    async def _restart_for(self, agents: tuple[str, ...], say: Say) -> None:
+        if self._restarting is not None and not self._restarting.done():
+            raise UserError("a restart is under way", hint="openclaw gateway status")
+        # A task of its own: the operator may go away, and its end must not end the restart half-way.
+        done: asyncio.Future[OpenClawError | None] = asyncio.get_running_loop().create_future()
+        self._restarting = self._tasks.start(self._restart_into(agents, say, done), "restart")
+        error = await done
+        if error is not None:
+            raise error
+
+    async def _restart_into(
+        self, agents: tuple[str, ...], say: Say, done: asyncio.Future[OpenClawError | None]
+    ) -> None:
+        error: OpenClawError | None = OpenClawError("the gateway is stopping")
+        try:
+            await self.restart(agents, say)
+            error = None
+        except OpenClawError as problem:
+            error = problem
+        finally:
+            if not done.done():
+                done.set_result(error)
+
+    def _hand_over(self, fd: int) -> bool:
+        return self._programs.router.serving and self._programs.tell_router(m.OperatorHandover(), (fd,))
+
+    def status(self) -> c.GatewayStatus:
+        """What `openclaw gateway status` shows."""
+        host, port = self._programs.address or (self._plan.router.host, self._plan.router.port)
+        own = c.ProcessStatus(
+            name="supervisor", kind="supervisor", state="ready", pid=os.getpid(), started_at=self._started_at,
+            ready_at=self._started_at,
+        )  # fmt: skip
+        return c.GatewayStatus(
+            version=_version(),
+            pid=os.getpid(),
+            started_at=self._started_at,
+            config=str(self._paths.config),
+            config_problem=self._config_problem,
+            host=host,
+            port=port,
+            processes=(own, *(child.status() for child in self._programs.all()), *self._fleet.statuses()),
+        )
+
+    # --- what children are told and say ---
+
+    def _router_boot(self) -> m.RouterBoot:
+        generations = self._fleet.generations()
+        return m.RouterBoot(version=m.PROTOCOL_VERSION, slice=self._plan.router, generations=generations)
+
+    def _proxy_boot(self) -> m.ProxyBoot:
+        return m.ProxyBoot(version=m.PROTOCOL_VERSION, slice=self._plan.proxy)
+
+    def _hear_router(self, message: m.RouterToSupervisor) -> None:
+        if isinstance(message, m.RouterReady):
+            self._fleet.tell_again()
+        else:
+            self._fleet.hear(message)
+
+    # --- details ---
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        hangup: Order = "stop" if sys.stdin is not None and sys.stdin.isatty() else "restart"
+        orders: dict[signal.Signals, Order] = {
+            signal.SIGTERM: "stop",
+            signal.SIGINT: "stop",
+            signal.SIGUSR1: "restart",
+            signal.SIGHUP: hangup,  # of a terminal that is closed, or from a service manager
+        }
+        for number, order in orders.items():
+            loop.add_signal_handler(number, self._orders.put_nowait, order)
+
+    def _crashed(self, name: str, error: BaseException) -> None:
+        self._crash = self._crash or error
+        if not isinstance(error, UserError):
+            text = "".join(traceback.format_exception(error))
+            self._journal.log("fatal", "supervisor", f"{name} failed: {error}", error=text[-8000:])
+        self._orders.put_nowait("crashed")
+
+    def _sweep_soon(self) -> None:
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_AFTER, self._sweep)
+
+    def _sweep(self) -> None:
+        """End what dead workers left behind, unless a worker is just being made: it looks the same."""
+        self._sweeping = None
+        pids = orphans.children()
+        handles = (child.handle for child in (*self._programs.all(), *self._fleet.children()))
+        known = {int(handle.pid_text) for handle in handles if handle is not None and handle.pid_text.isdigit()}
+        if not pids - known:
+            return
+        gone = [] if self._spawner.busy else orphans.end(pids, known)
+        if gone:
+            self._journal.log("warn", "supervisor", f"ended {len(gone)} processes that a worker left behind")
+        self._sweep_soon()
+
+    def _address(self) -> str:
+        host, port = self._programs.address or (self._plan.router.host, self._plan.router.port)
+        return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}/"
+
+    def _warn(self, text: str) -> None:
+        self._journal.log("warn", "supervisor", text)
+
+
+def _raise_if_hopeless(child: Child) -> None:
+    """A program that says why it cannot start is believed; one that only crashes is tried again for a while."""
+    end, fatal = child.last_exit, child.log.fatal if child.log else None
+    if end is not None and end.code in {1, policy.EX_CONFIG} and fatal is not None:
+        raise UserError(f"Gateway failed to start: {fatal['message']}", exit_code=end.code)
+    if child.state is State.QUARANTINED:
+        raise StartFailed(f"{child.name} does not start: {child.policy.reason}")
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("openclaw-supervisor")
+    except PackageNotFoundError:
+        return "0"
+
+
+def run_gateway(
+    paths: Paths, options: RunOptions, environ: Mapping[str, str], *, commands: Commands | None = None
+) -> int:
+    """`openclaw gateway run`: run until told to stop; returns the exit code.
+
+    Raises UserError (its `exit_code` is 1, or 78 where starting is refused) before anything runs or after everything
+    has been stopped again; any other exception is our fault (exit code 2).
+    """
+    read_plan = reader(paths, options, environ)
+    plan = read_plan()
+    folders.prepare_state(paths)
+    folders.prepare_agents(paths, plan)
+    lock = Lock(paths.lock)
+    try:
+        file = LogFile(plan.log_file, plan.log_max_bytes)
+        journal = Journal(file, level=plan.log_level, console=console_for_people(options.verbose))
+        with contextlib.closing(journal):
+            _prepare_process(journal)
+            return asyncio.run(_run(paths, options, environ, plan, read_plan, journal, commands or default_commands()))
+    finally:
+        lock.release()
+
+
+async def _run(*arguments: Any) -> int:
+    # Inside the loop: children and pipes need a running one.
+    return await Service(*arguments).run()
+
+
+def _prepare_process(journal: Journal) -> None:
+    set_title("openclaw: supervisor")
+    become_subreaper()
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    logging.root.handlers[:] = [JournalHandler(journal)]
+    logging.root.setLevel(logging.INFO)
