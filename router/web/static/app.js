@@ -45,7 +45,7 @@ class Desk {
     });
     this.#post = new Post(api, {
       taken: (agent, turn, id) => this.#taken(agent, turn, id),
-      changed: () => this.#draw(),
+      failed: (problem) => this.#sendLater(problem),
       refused: end,
     });
     this.#view = new ConversationView(byId("log"), {
@@ -174,10 +174,23 @@ class Desk {
   #opened() {
     this.#of(this.#current).reconnected();
     this.#loadHistory(this.#current, 0);
+    this.#sendWaiting();
+    this.#look();
+  }
+
+  /** Without a connection the next one sends what waits; with one, time does. */
+  #sendLater(problem) {
+    this.#draw();
+    if (this.#ended.signal.aborted) return;
+    clearTimeout(this.#timers.send);
+    this.#timers.send = setTimeout(() => this.#status.state === "open" && this.#sendWaiting(), (problem.retryAfter || 5) * 1000);
+  }
+
+  #sendWaiting() {
     for (const [agent, conversation] of this.#conversations) {
       for (const turn of conversation.turns) if (turn.delivery === "waiting") this.#post.send(agent, turn);
     }
-    this.#look();
+    this.#draw();
   }
 
   async #loadHistory(agent, tries) {
@@ -379,6 +392,8 @@ let desk = null;
 async function enter(token, wanted) {
   desk?.end();
   desk = null;
+  // Kept before it is known to be right: a reload while the gateway is away must not lose it.
+  memory.token.write(token);
   const api = new Api(token);
   let found;
   try {
@@ -387,7 +402,6 @@ async function enter(token, wanted) {
     if (problem.temporary && problem.status !== 429) return enterLater(token, wanted, problem);
     return askToken(describe(problem));
   }
-  memory.token.write(token);
   byId("token").value = "";
   show(byId("door"), false);
   show(byId("desk"), true);

@@ -99,9 +99,10 @@ export class Conversation {
   }
 
   #await({ id, text, at }) {
-    const known = this.find(id);
-    if (known) known.open = known.outcome === "";
-    else this.turns.push(newTurn({ id, open: true, user: { text, at, sender: "", channel: "" } }));
+    const known = this.find(id) ?? newTurn({ id });
+    known.open = known.outcome === "";
+    known.user ??= { text, at, sender: "", channel: "" };
+    if (!this.turns.includes(known)) this.turns.push(known);
   }
 
   #merge(live) {
@@ -110,6 +111,7 @@ export class Conversation {
       this.turns.push(live);
       return;
     }
+    recalled.user ??= live.user;
     recalled.epoch = live.epoch;
     recalled.doing = live.doing;
     recalled.outcome = live.outcome;

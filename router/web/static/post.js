@@ -9,7 +9,7 @@ export class Post {
   #queue = [];
   #busy = false;
 
-  /** `on.taken(agent, turn, id)`, `on.changed(agent)` after a failure, `on.refused(problem)` for a bad token. */
+  /** `on.taken(agent, turn, id)`, `on.failed(problem)`, and `on.refused(problem)` for a bad token. */
   constructor(api, on) {
     this.#api = api;
     this.#on = on;
@@ -51,7 +51,7 @@ export class Post {
       turn.delivery = later ? "waiting" : "refused";
       turn.problem = problem.hint ? `${problem.message} (${problem.hint})` : problem.message;
     }
-    for (const agent of new Set(failed.map((one) => one.agent))) this.#on.changed(agent);
     if (problem.status === 401) this.#on.refused(problem);
+    else this.#on.failed(problem);
   }
 }
