@@ -1,0 +1,1 @@
+"""The command line: one noun per file. Everything live goes through the control socket."""

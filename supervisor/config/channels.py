@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id, normalize_optional_account_id
 from protocol.paths import Paths
@@ -161,3 +161,49 @@ def _read_token(name: str, paths: Paths) -> str:
     if not text:
         raise SecretMissing(f"{file} is empty")
     return text
+
+
+class AccountState(NamedTuple):
+    """What the configuration alone says of an account. `source` is where its token comes from."""
+
+    account: str
+    enabled: bool
+    configured: bool
+    source: str
+
+    @property
+    def word(self) -> str:
+        if not self.enabled:
+            return "disabled"
+        return "configured" if self.configured else "not configured"
+
+
+def configured_accounts(channel: str, section: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The accounts a channel has, one of the environment among them."""
+    from_env = any(environ.get(name) for name in ENVIRONMENT_TOKENS.get(channel, {}).values())
+    return account_ids(section, extra_default=from_env)
+
+
+def account_state(
+    channel: str, section: Mapping[str, Any], account: str, environ: Mapping[str, str]
+) -> AccountState:
+    """Whether an account could run, without asking anybody."""
+    settings = account_settings(channel, section, account)
+    enabled = section.get("enabled") is not False and settings.get("enabled") is not False
+    source = _token_source(channel, settings, account, environ)
+    return AccountState(account, enabled, source != "none", source)
+
+
+def _token_source(channel: str, settings: Mapping[str, Any], account: str, environ: Mapping[str, str]) -> str:
+    if channel == "irc":
+        return "config" if settings.get("host") and settings.get("nick") else "none"
+    if settings.get("tokenFile"):
+        return "tokenFile"
+    for key in TOKEN_KEYS.get(channel, ("authDir", "account", "httpUrl", "cliPath", "token"))[:1]:
+        value = settings.get(key)
+        if value and not (isinstance(value, str) and has_variable(value)):
+            return "config"
+        name = ENVIRONMENT_TOKENS.get(channel, {}).get(key, "")
+        if normalize_account_id(account) == DEFAULT_ACCOUNT_ID and environ.get(name):
+            return "env"
+    return "none"

@@ -40,15 +40,15 @@ def rewrite(text: str, value: Any) -> str:
 
 
 def replace(value: Any, path: Path, new: Any) -> Any:
-    """`value` with `new` at `path`; objects on the way are made. An index may be one past the end of its list."""
+    """`value` with `new` at `path`; what is missing on the way is made. An index may be one past the end."""
     if not path:
         return new
     step, rest = path[0], path[1:]
-    if isinstance(value, list) and isinstance(step, int):
-        if step > len(value):
-            raise PathMissing(step)
-        inner = replace(value[step] if step < len(value) else None, rest, new)
-        return [*value[:step], inner, *value[step + 1 :]]
+    if isinstance(value, list) or (isinstance(step, int) and not isinstance(value, dict)):
+        items = value if isinstance(value, list) else []
+        index = _index(items, step, len(items) + 1)
+        inner = replace(items[index] if index < len(items) else None, rest, new)
+        return [*items[:index], inner, *items[index + 1 :]]
     base = value if isinstance(value, dict) else {}
     return {**base, str(step): replace(base.get(str(step)), rest, new)}
 
@@ -56,9 +56,9 @@ def replace(value: Any, path: Path, new: Any) -> Any:
 def remove(value: Any, path: Path) -> Any:
     """`value` without what stands at `path`; the items of a list move up. Raises PathMissing."""
     step, rest = path[0], path[1:]
-    if isinstance(value, list) and isinstance(step, int) and step < len(value):
-        kept = [remove(value[step], rest)] if rest else []
-        return [*value[:step], *kept, *value[step + 1 :]]
+    if isinstance(value, list):
+        index = _index(value, step, len(value))
+        return [*value[:index], *([remove(value[index], rest)] if rest else []), *value[index + 1 :]]
     if not isinstance(value, dict) or str(step) not in value:
         raise PathMissing(step)
     if rest:
@@ -69,13 +69,19 @@ def remove(value: Any, path: Path) -> Any:
 def lookup(value: Any, path: Path) -> Any:
     """What stands at `path`. Raises PathMissing."""
     for step in path:
-        if isinstance(value, list) and isinstance(step, int) and step < len(value):
-            value = value[step]
+        if isinstance(value, list):
+            value = value[_index(value, step, len(value))]
         elif isinstance(value, dict) and str(step) in value:
             value = value[str(step)]
         else:
             raise PathMissing(step)
     return value
+
+
+def _index(items: list[Any], step: str | int, limit: int) -> int:
+    if not str(step).isdecimal() or int(step) >= limit:
+        raise PathMissing(step)
+    return int(step)
 
 
 def same(left: Any, right: Any) -> bool:

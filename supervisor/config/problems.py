@@ -13,11 +13,15 @@ ROOT = "<root>"
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong. `hint` is one line that helps to put it right, empty where there is none."""
+    """One thing that is wrong. `hint` is one line that helps to put it right, empty where there is none.
+
+    `key` is the key of the object at `path` that the problem is about, where it is not the object itself.
+    """
 
     path: str
     message: str
     hint: str = ""
+    key: str = ""
 
 
 class ConfigInvalid(UserError):
@@ -28,7 +32,7 @@ class ConfigInvalid(UserError):
         self.problems = tuple(problems)
         first = self.problems[0]
         more = f" (and {len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        super().__init__(f"config invalid: {first.message}{more}", where=where(first.path), hint=first.hint or None)
+        super().__init__(f"config invalid: {first.message}{more}", where=where(first), hint=first.hint or None)
 
 
 def dotted(steps: Iterable[str | int]) -> str:
@@ -36,8 +40,8 @@ def dotted(steps: Iterable[str | int]) -> str:
     return ".".join(str(step) for step in steps) or ROOT
 
 
-def where(path: str) -> str:
-    """`$.agents.list[0]` out of `agents.list.0`: the form used in single-line errors."""
-    if path == ROOT:
-        return "$"
-    return "$" + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in path.split("."))
+def where(problem: Problem) -> str:
+    """`$.agents.list[0].wrkspace`: the form used in single-line errors."""
+    steps = [] if problem.path == ROOT else problem.path.split(".")
+    steps += [problem.key] if problem.key else []
+    return "$" + "".join(f"[{step}]" if step.isdigit() else f".{step}" for step in steps)

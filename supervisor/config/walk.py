@@ -112,7 +112,7 @@ def _check_struct(value: Any, kind: inspect.StructType, at: Path) -> Iterator[Pr
         if key in fields:
             yield from _check(inner, fields[key].type, (*at, key))
         else:
-            yield Problem(dotted(at), f'Unrecognized key: "{key}"', suggest(key, list(fields)))
+            yield Problem(dotted(at), f'Unrecognized key: "{key}"', suggest(key, list(fields)), key)
     for name, field in fields.items():
         if field.required and name not in value:
             yield Problem(dotted((*at, name)), f"Invalid input: expected {_expected(field.type)}, received undefined")

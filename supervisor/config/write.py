@@ -24,8 +24,8 @@ from protocol.paths import Paths
 from supervisor.config.edit import rewrite, same
 from supervisor.config.load import Loaded, evaluate
 from supervisor.config.parse import parse, read_text
+from supervisor.config.version import VERSION
 
-VERSION = "0.1.0"
 BACKUPS = 5
 #: Seconds to wait for another command that is writing.
 LOCK_TIMEOUT = 10.0
