@@ -21,7 +21,7 @@ import msgspec
 import psutil
 
 from protocol import control as c
-from protocol.errors import UserError
+from protocol.errors import OpenClawError, UserError
 from protocol.paths import Paths
 from protocol.pipe import Pipe
 from supervisor.children import PROGRAMS
@@ -40,6 +40,9 @@ def main() -> int:
     except UserError as error:
         sys.stderr.write(f"error: {error.message} [{error.where}]\nhint: {error.hint}\n")
         return error.exit_code
+    except OpenClawError as error:
+        sys.stderr.write(f"failed: {error}\n")
+        return 2
 
 
 class Supervised:
@@ -96,10 +99,17 @@ class Supervised:
         assert self.process is not None
         return await self.process.wait(), (self.folder / "out").read_text()
 
-    async def up(self, **states: str) -> c.GatewayStatus:
+    async def up(self) -> c.GatewayStatus:
         """Start it and wait until all programs and the workers of all agents serve."""
         await self.start()
         return await self.serving()
+
+    async def up_programs(self) -> c.GatewayStatus:
+        """Start it and wait for all but the workers."""
+        await self.start()
+        return await self.until(
+            lambda found: all(one.state in {"ready", "stable"} for one in found.processes if one.kind != "worker")
+        )
 
     async def serving(self) -> c.GatewayStatus:
         return await self.until(lambda found: all(one.state in {"ready", "stable"} for one in found.processes))

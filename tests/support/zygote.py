@@ -5,6 +5,7 @@ It keeps the contract of messages.ZygoteSpawn without knowing anything of the re
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -126,9 +127,8 @@ def obey_router(boot: WorkerBoot, behaviour: str) -> NoReturn:
     while behaviour == "never-ready" or not Path(boot.slice.link_socket).parent.is_dir():
         signal.pause()
     while True:
-        sock = connect_to_router(boot.slice.link_socket)
-        sock.sendall(f"hello {boot.generation}\n".encode())
-        if sock.recv(100).startswith(b"drain") and behaviour != "never-drains":
-            sock.sendall(f"drained {boot.generation}\n".encode())
-            os._exit(0)
-        sock.close()
+        with connect_to_router(boot.slice.link_socket) as sock, contextlib.suppress(ConnectionError):
+            sock.sendall(f"hello {boot.generation}\n".encode())
+            if sock.recv(100).startswith(b"drain") and behaviour != "never-drains":
+                sock.sendall(f"drained {boot.generation}\n".encode())
+                os._exit(0)
