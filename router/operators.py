@@ -89,7 +89,7 @@ class Operators:
             case c.Ask():
                 return await self._ask(pipe, request)
             case c.ListPairing():
-                return c.Pairings(requests=tuple(self._pairing.list(request.channel, request.account, time.time())))
+                return c.Pairings(requests=tuple(self._pairing.pending(request.channel, request.account, time.time())))
             case c.ApprovePairing():
                 return await self._approve(request)
             case c.GetQueue():

@@ -13,6 +13,7 @@ import os
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from protocol import messages as m
 from protocol.envelope import Address, Outbound
@@ -103,13 +104,13 @@ class Router:
 
     async def _serve(self) -> int:
         """Do what the supervisor says until it says stop, goes away, or we fail."""
-        listener = asyncio.ensure_future(self._listen())
-        await asyncio.wait({listener, self._crashed}, return_when=asyncio.FIRST_COMPLETED)
+        listener = self._tasks.start(self._listen(), "supervisor's pipe")
+        ends: list[asyncio.Future[Any]] = [listener, self._crashed]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if self._crashed.done():
-            listener.cancel()
             log.critical("the router ends by its own fault: %s; the supervisor starts it again", self._crashed.result())
             return 2
-        return await listener
+        return listener.result()
 
     async def _listen(self) -> int:
         try:

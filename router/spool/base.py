@@ -134,6 +134,9 @@ class Spool(Protocol):
     async def refuse(self, key: str, reason: str) -> None:
         """It will never be sent."""
 
+    async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
+        """The id under which this message was admitted, empty when it was not."""
+
     async def cursor(self, channel: str, account: str) -> str | None:
         """The value of the last cursor admitted for this account."""
 

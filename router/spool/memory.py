@@ -156,6 +156,11 @@ class MemorySpool:
         self._outbox[key] = row = msgspec.structs.replace(row, state=state, **changes)
         return row
 
+    async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
+        self._check_open()
+        wanted = (channel, account, message_id, agent)
+        return next((id for id, entry in self._inbox.items() if _name(entry.row.message, entry.row.agent) == wanted), "")
+
     async def cursor(self, channel: str, account: str) -> str | None:
         self._check_open()
         return self._cursors.get((channel, account))

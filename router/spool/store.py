@@ -98,6 +98,9 @@ class SqliteSpool:
     async def refuse(self, key: str, reason: str) -> None:
         await self._writer.run(lambda tables: tables.refuse(key, reason))
 
+    async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
+        return await self._writer.run(lambda tables: tables.known(channel, account, message_id, agent))
+
     async def cursor(self, channel: str, account: str) -> str | None:
         return await self._writer.run(lambda tables: tables.cursor(channel, account))
 

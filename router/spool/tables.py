@@ -194,6 +194,13 @@ class Tables:
         state = move(key, old, new)
         self._run(f"UPDATE outbox SET state = ?, {columns} WHERE key = ?", (state.value, *values, key))
 
+    def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
+        found = self._run(
+            "SELECT n FROM inbox WHERE channel = ? AND account = ? AND message_id = ? AND agent = ?",
+            (channel, account, message_id, agent),
+        ).fetchone()
+        return id_text(found[0]) if found else ""
+
     def cursor(self, channel: str, account: str) -> str | None:
         found = self._run("SELECT value FROM cursors WHERE channel = ? AND account = ?", (channel, account)).fetchone()
         return str(found[0]) if found else None

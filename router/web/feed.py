@@ -118,3 +118,9 @@ class Feed:
         """Tell everybody who watches `agent`; never waits, never fails."""
         for reader in tuple(self._readers.get(agent, ())):
             reader.offer(event)
+
+    def close(self) -> None:
+        """End every reader's subscription."""
+        for readers in tuple(self._readers.values()):
+            for reader in tuple(readers):
+                reader.close()

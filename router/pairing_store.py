@@ -1,0 +1,158 @@
+"""Pairing on disk: `credentials/<channel>-pairing.json` and `<channel>-<account>-allowFrom.json` (SPEC 4.6).
+
+The files are the original's, so an existing installation keeps its approvals. They are small and rarely written; reads
+are cached by modification time, so an edit by hand is picked up with the next message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from protocol.control import Approved, PairingRequest
+from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id
+from router import pairing
+
+_CHANNEL = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+
+class PairingStore:
+    """One credentials folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cache: dict[Path, tuple[tuple[int, int], Any]] = {}
+
+    def approved(self, channel: str, account: str) -> frozenset[str]:
+        """The senders that were let in at this account."""
+        ids = self._ids(self._allow_file(channel, account))
+        if account == DEFAULT_ACCOUNT_ID:
+            ids |= self._ids(self._folder / f"{channel}-allowFrom.json")
+        return ids
+
+    def knock(self, channel: str, account: str, id: str, meta: dict[str, str], now: float) -> PairingRequest | None:
+        """A stranger wrote: the new request, or None when there is one already or too many wait."""
+        with self._locked(channel):
+            offer = pairing.knock(self._requests(channel), channel, account, id, meta, now, secrets.randbelow)
+            if offer.created is not None:
+                self._save_requests(channel, offer.requests)
+            return offer.created
+
+    def pending(self, channel: str, account: str, now: float) -> list[PairingRequest]:
+        """Who waits, oldest first; empty channel or account means all."""
+        names = [channel] if channel else sorted(path.name[: -len("-pairing.json")] for path in self._pairing_files())
+        found = [request for name in names for request in pairing.alive(self._requests(name), now)]
+        return [request for request in found if not account or request.account == normalize_account_id(account)]
+
+    def approve(self, channel: str, code: str, account: str, now: float) -> Approved | None:
+        """Let the owner of this code in; None when there is no such code."""
+        with self._locked(channel):
+            wanted = normalize_account_id(account) if account else ""
+            rest, found = pairing.approve(self._requests(channel), code, wanted, now)
+            if found is None:
+                return None
+            path = self._allow_file(channel, found.account)
+            self._write(path, {"version": 1, "allowFrom": sorted(self._ids(path) | {found.id})})
+            self._save_requests(channel, rest)
+            return Approved(channel=channel, account=found.account, id=found.id)
+
+    def _pairing_files(self) -> Iterator[Path]:
+        return self._folder.glob("*-pairing.json")
+
+    def _pairing_file(self, channel: str) -> Path:
+        return self._folder / f"{_checked(channel)}-pairing.json"
+
+    def _allow_file(self, channel: str, account: str) -> Path:
+        return self._folder / f"{_checked(channel)}-{normalize_account_id(account)}-allowFrom.json"
+
+    def _ids(self, path: Path) -> frozenset[str]:
+        entries = self._read(path).get("allowFrom")
+        return frozenset(str(entry).strip() for entry in entries) if isinstance(entries, list) else frozenset()
+
+    def _requests(self, channel: str) -> list[PairingRequest]:
+        entries = self._read(self._pairing_file(channel)).get("requests")
+        found = [_request(channel, entry) for entry in entries if isinstance(entry, dict)] if entries else []
+        return [request for request in found if request is not None]
+
+    def _save_requests(self, channel: str, requests: tuple[PairingRequest, ...]) -> None:
+        rows = [
+            {
+                "id": request.id,
+                "code": request.code,
+                "createdAt": _iso(request.created_at),
+                "lastSeenAt": _iso(request.created_at),
+                "meta": {**request.meta, "accountId": request.account},
+            }
+            for request in requests
+        ]
+        self._write(self._pairing_file(channel), {"version": 1, "requests": rows})
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        try:
+            found = path.stat()
+            stamp = (found.st_mtime_ns, found.st_size)
+            cached = self._cache.get(path)
+            if cached is None or cached[0] != stamp:
+                cached = self._cache[path] = (stamp, msgspec.json.decode(path.read_bytes()))
+        except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+            return {}
+        return cached[1] if isinstance(cached[1], dict) else {}
+
+    def _write(self, path: Path, content: dict[str, Any]) -> None:
+        data = msgspec.json.format(msgspec.json.encode(content), indent=2)
+        fd, name = tempfile.mkstemp(dir=self._folder, prefix=f".{path.name}.")
+        with os.fdopen(fd, "wb") as file:
+            file.write(data + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+
+    @contextlib.contextmanager
+    def _locked(self, channel: str) -> Iterator[None]:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fd = os.open(self._folder / f".{_checked(channel)}-pairing.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _checked(channel: str) -> str:
+    """A channel id that is fit for a file name."""
+    if not _CHANNEL.fullmatch(channel):
+        raise ValueError(f"not a channel id: {channel!r}")
+    return channel
+
+
+def _request(channel: str, entry: dict[str, Any]) -> PairingRequest | None:
+    meta = entry.get("meta")
+    meta = meta if isinstance(meta, dict) else {}
+    try:
+        created = datetime.fromisoformat(str(entry["createdAt"])).timestamp()
+        texts = {str(key): str(value) for key, value in meta.items() if key != "accountId"}
+        account = normalize_account_id(meta.get("accountId"))
+        return PairingRequest(
+            channel=channel,
+            account=account,
+            id=str(entry["id"]),
+            code=str(entry["code"]),
+            created_at=created,
+            meta=texts,
+        )
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
