@@ -10,7 +10,7 @@ import os
 import sys
 import traceback
 
-from protocol.errors import UserError
+from protocol.errors import OpenClawError, UserError
 from protocol.paths import Paths
 from supervisor.service import RunOptions, run_gateway
 
@@ -23,6 +23,9 @@ def main() -> int:
         hint = f"\nhint: {error.hint}" if error.hint else ""
         sys.stderr.write(f"error: {place}{error.message}{hint}\n")
         return error.exit_code
+    except OpenClawError as error:
+        sys.stderr.write(f"error: {error}\nhint: openclaw logs\n")
+        return 2
     except Exception:
         traceback.print_exc()
         return 2

@@ -14,12 +14,12 @@ from typing import Protocol
 from protocol.control import ProcessStatus
 from protocol.process import STACK_DUMP_SIGNAL
 from protocol.tasks import Tasks
-from supervisor import policy
+from supervisor import life, policy
 from supervisor.children import Kind
+from supervisor.life import ChildState, Exit, State
 from supervisor.log_lines import ours, workers
 from supervisor.log_pipe import ChildLog
 from supervisor.logs import Journal, timestamp
-from supervisor.policy import ChildState, Exit, State
 from supervisor.records import CrashReport, Records
 from supervisor.spawners.base import Handle, SpawnError
 
@@ -65,7 +65,7 @@ class Child:
         name: str,
         kind: Kind,
         body: Body,
-        settings: policy.Settings,
+        settings: life.Settings,
         office: Office,
         on_change: Callable[[Child], None],
         agent: str = "",
@@ -94,9 +94,9 @@ class Child:
 
     @property
     def serving(self) -> bool:
-        return self.policy.state in policy.SERVING
+        return self.policy.state in life.SERVING
 
-    def post(self, event: policy.Event) -> None:
+    def post(self, event: life.Event) -> None:
         """Something happened: decide, do, and tell who waits."""
         before = self.policy.state
         self.policy, actions = policy.step(self.policy, event, self._loop.time())
@@ -141,20 +141,20 @@ class Child:
     def _wall(self, at: float) -> float:
         return 0.0 if abs(at) == inf else round(time.time() + at - self._loop.time(), 3)
 
-    def _perform(self, action: policy.Action) -> None:
+    def _perform(self, action: life.Action) -> None:
         match action:
-            case policy.Report(level=level, text=text):
+            case life.Report(level=level, text=text):
                 self._office.journal.log(level, "supervisor", f"{self.name}: {text}")
-            case policy.Spawn():
+            case life.Spawn():
                 self._office.tasks.start(self._live(), f"life of {self.name}")
-            case policy.AskDrain():
+            case life.AskDrain():
                 if not self.body.drain():
                     self._signal(_SIGTERM)
-            case policy.SendTerm():
+            case life.SendTerm():
                 self._signal(_SIGTERM)
-            case policy.DumpStacks():
+            case life.DumpStacks():
                 self._signal(STACK_DUMP_SIGNAL)
-            case policy.Kill():
+            case life.Kill():
                 if self.handle is not None:
                     self.handle.kill()
 
@@ -170,11 +170,11 @@ class Child:
         except SpawnError as error:
             log.finish()
             self.body.ended(True, error.reason)
-            self.post(policy.SpawnFailed(error.reason, self._office.jitter()))
+            self.post(life.SpawnFailed(error.reason, self._office.jitter()))
             return
         log.close_writer()
         self.handle = handle
-        self.post(policy.Started())
+        self.post(life.Started())
         end = await handle.wait()
         log.finish()
         self._ended(end, log)
@@ -182,7 +182,7 @@ class Child:
     def _ended(self, end: Exit, log: ChildLog) -> None:
         handle, self.handle, before = self.handle, None, self.policy
         self.last_exit = end
-        self.post(policy.Exited(end, self._office.jitter()))
+        self.post(life.Exited(end, self._office.jitter()))
         crashed = self.policy.state in {State.BACKOFF, State.QUARANTINED}
         self.body.ended(crashed, self.policy.reason if crashed else str(end))
         if crashed and handle is not None:
@@ -218,7 +218,7 @@ class Child:
         if self._timer is not None:
             self._timer.cancel()
         wake_at = self.policy.wake_at
-        self._timer = None if wake_at == inf else self._loop.call_at(wake_at, self.post, policy.Tick())
+        self._timer = None if wake_at == inf else self._loop.call_at(wake_at, self.post, life.Tick())
 
     def _changed(self) -> None:
         self._office.records.keep(self.status())

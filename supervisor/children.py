@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from supervisor.policy import Settings
+from supervisor.life import Settings
 
 ProgramKind = Literal["zygote", "cliproxy", "router"]
 Kind = Literal["zygote", "cliproxy", "router", "worker"]

@@ -10,7 +10,7 @@ from protocol.config import Gateway, GatewayAuth, Secret
 from protocol.errors import UserError
 from protocol.paths import Paths
 from supervisor.config.secretrefs import SecretMissing, Vault
-from supervisor.policy import EX_CONFIG
+from supervisor.life import EX_CONFIG
 
 DEFAULT_PORT = 18789
 TOKEN_MADE = "auth token was missing. Generated a new token and saved it to credentials/gateway-token"

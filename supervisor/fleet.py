@@ -9,10 +9,10 @@ from typing import Any
 from protocol import messages as m
 from protocol.control import ProcessStatus
 from protocol.slices import WorkerSlice
-from supervisor import policy
+from supervisor import life
 from supervisor.bodies import WorkerBody
 from supervisor.child import Child, Office
-from supervisor.policy import State
+from supervisor.life import State
 from supervisor.spawners.base import Spawner
 
 #: Up to so many agents have their worker started at once; with more, each worker starts with its first message.
@@ -44,7 +44,7 @@ class Fleet:
         office: Office,
         spawner: Spawner,
         tell_router: Callable[[Any], bool],
-        settings: policy.Settings,
+        settings: life.Settings,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._office = office
@@ -74,7 +74,7 @@ class Fleet:
         """Start everybody, if they are not too many."""
         if len(self._seats) <= EAGER:
             for seat in self._seats.values():
-                seat.child.post(policy.Want())
+                seat.child.post(life.Want())
 
     def children(self) -> Iterator[Child]:
         return (child for seat in self._seats.values() for child in seat.children)
@@ -93,13 +93,13 @@ class Fleet:
         match message:
             case m.WorkerWanted(agent=agent):
                 if self._open and (seat := self._seats.get(agent)):
-                    seat.child.post(policy.Want())
+                    seat.child.post(life.Want())
             case m.WorkerReady(agent=agent, generation=generation):
-                self._post(agent, generation, policy.ReadySaid())
+                self._post(agent, generation, life.ReadySaid())
             case m.WorkerSilent(agent=agent, generation=generation):
-                self._post(agent, generation, policy.Silent())
+                self._post(agent, generation, life.Silent())
             case m.WorkerMisbehaved(agent=agent, generation=generation, reason=reason):
-                self._post(agent, generation, policy.Misbehaved(f"broke the protocol: {reason}"))
+                self._post(agent, generation, life.Misbehaved(f"broke the protocol: {reason}"))
 
     def tell_again(self) -> None:
         """A new router knows the generations; it must also hear who leaves and who is in quarantine."""
@@ -128,12 +128,12 @@ class Fleet:
         async with self._rolling:
             old = seat.child
             if old.state in {State.STOPPED, State.BACKOFF, State.QUARANTINED}:
-                old.post(policy.Renew())
+                old.post(life.Renew())
                 return ""
             say(f"worker {seat.agent}: starting the new one")
             new = self._new_child(seat)
             seat.children.append(new)
-            new.post(policy.Want())
+            new.post(life.Want())
             if not await self._comes_up(new):
                 return await self._keep(seat, old, new)
             say(f"worker {seat.agent}: the new one is ready, the old one finishes what it does")
@@ -143,16 +143,16 @@ class Fleet:
 
     async def _comes_up(self, new: Child) -> bool:
         state = await new.until(State.READY, State.STABLE, State.BACKOFF, State.QUARANTINED, State.STOPPED)
-        return state in policy.SERVING
+        return state in life.SERVING
 
     async def _keep(self, seat: Seat, old: Child, new: Child) -> str:
         """The new worker does not work: the old one stays."""
         reason = new.policy.reason
-        new.post(policy.StopNow())
+        new.post(life.StopNow())
         await new.until(State.STOPPED)
         self._leave(seat, new)
         if seat.child.state is State.STOPPED:
-            seat.child.post(policy.Renew())
+            seat.child.post(life.Renew())
         return f"worker {seat.agent}: the new one does not start ({reason}); the old one is {old.state.value}"
 
     def _leave(self, seat: Seat, child: Child) -> None:
@@ -160,7 +160,7 @@ class Fleet:
         self._office.records.keep(seat.child.status())
 
     async def _end(self, child: Child) -> None:
-        child.post(policy.Unwant())
+        child.post(life.Unwant())
         await child.until(State.STOPPED)
 
     # --- stopping ---
@@ -174,7 +174,7 @@ class Fleet:
         """No more waiting."""
         self._open = False
         for child in self.children():
-            child.post(policy.StopNow())
+            child.post(life.StopNow())
 
     # --- details ---
 
@@ -198,7 +198,7 @@ class Fleet:
             m.AgentTrouble(agent=child.agent, reason=child.policy.reason, retry_at=child.retry_at)
         )
 
-    def _post(self, agent: str, generation: int, event: policy.Event) -> None:
+    def _post(self, agent: str, generation: int, event: life.Event) -> None:
         seat = self._seats.get(agent)
         for child in list(seat.children) if seat else ():
             if child.body.generation == generation and child.policy.alive:

@@ -5,10 +5,46 @@ They are killed and reaped. Whoever is known to be ours, or may be a worker that
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from pathlib import Path
+
+from supervisor.logs import Journal
+
+#: Seconds after the end of a worker until its orphans are looked for.
+_AFTER = 0.2
+
+
+class Sweeper:
+    """Looks for orphans after the end of a worker. While `busy` says so a new worker may look like one."""
+
+    def __init__(self, known: Callable[[], set[int]], busy: Callable[[], bool], journal: Journal) -> None:
+        self._known = known
+        self._busy = busy
+        self._journal = journal
+        self._timer: asyncio.TimerHandle | None = None
+
+    def soon(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(_AFTER, self._sweep)
+
+    def close(self) -> None:
+        """Everybody has ended: whoever is still there is an orphan."""
+        if self._timer is not None:
+            self._timer.cancel()
+        end(children(), self._known())
+
+    def _sweep(self) -> None:
+        self._timer = None
+        pids, known = children(), self._known()
+        if not pids - known:
+            return
+        gone = [] if self._busy() else end(pids, known)
+        if gone:
+            self._journal.log("warn", "supervisor", f"ended {len(gone)} processes that a worker left behind")
+        self.soon()
 
 
 def children() -> set[int]:

@@ -19,8 +19,8 @@ from supervisor.config import agents
 from supervisor.config.load import Loaded, load
 from supervisor.config.secretrefs import Vault
 from supervisor.config.slices import agent_ids, log_level, proxy_slice, router_slice, worker_slice
+from supervisor.life import EX_CONFIG
 from supervisor.logs import MAX_FILE
-from supervisor.policy import EX_CONFIG
 from supervisor.secrets import Mint
 
 

@@ -10,11 +10,11 @@ from typing import Any
 from protocol import messages as m
 from protocol.errors import OpenClawError
 from protocol.pipe import Pipe
-from supervisor import policy
+from supervisor import life
 from supervisor.bodies import ProgramBody
 from supervisor.child import Child, Office
 from supervisor.children import PROGRAMS, Commands, ProgramKind, command_line, environment, settings
-from supervisor.policy import State
+from supervisor.life import State
 from supervisor.spawners.process import ProcessSpawner
 
 
@@ -77,12 +77,12 @@ class Programs:
     def start(self) -> None:
         """All side by side, in the order of the table."""
         for child in self.all():
-            child.post(policy.Want())
+            child.post(life.Want())
 
     def renew(self) -> None:
         """The configuration changed: whoever was given up is tried again at once."""
         for child in self.all():
-            child.post(policy.Renew())
+            child.post(life.Renew())
 
     def tell_router(self, message: Any, fds: tuple[int, ...] = ()) -> bool:
         """False when there is no router now; the next one is told everything it must know when it starts."""
@@ -109,7 +109,7 @@ class Programs:
     def _hear_zygote(self, message: m.ZygoteToSupervisor) -> None:
         self._spawner.hear(message)
         if isinstance(message, m.ZygoteReady):
-            self.zygote.post(policy.ReadySaid())
+            self.zygote.post(life.ReadySaid())
 
     def _zygote_pipe(self, pipe: Pipe[Any] | None) -> None:
         if pipe is None:
@@ -120,7 +120,7 @@ class Programs:
     def _hear_proxy(self, message: m.ProxyToSupervisor) -> None:
         match message:
             case m.ProxyReady():
-                self.cliproxy.post(policy.ReadySaid())
+                self.cliproxy.post(life.ReadySaid())
             case m.ProxyStatus(request=request, text=text):
                 answer = self._queries.get(request)
                 if answer is not None and not answer.done():
@@ -129,11 +129,11 @@ class Programs:
     def _hear_router(self, message: m.RouterToSupervisor) -> None:
         if isinstance(message, m.RouterReady):
             self.address = (message.host, message.port)
-            self.router.post(policy.ReadySaid())
+            self.router.post(life.ReadySaid())
         self._hear_router_too(message)
 
     def _trouble(self, kind: ProgramKind, reason: str) -> None:
-        self._children[kind].post(policy.Misbehaved(reason))
+        self._children[kind].post(life.Misbehaved(reason))
 
     def _changed(self, child: Child) -> None:
         text = f"{child.name}: {child.policy.reason}" if child.state is State.QUARANTINED else ""

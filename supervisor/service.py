@@ -26,17 +26,18 @@ from protocol.errors import OpenClawError, UserError
 from protocol.paths import Paths
 from protocol.process import become_subreaper, set_title
 from protocol.tasks import Tasks
-from supervisor import folders, orphans, policy
+from supervisor import folders, life, orphans
 from supervisor.child import Child, Office
 from supervisor.children import Commands, default_commands, settings
 from supervisor.control import ControlServer, Say
 from supervisor.fleet import Fleet
+from supervisor.life import State
 from supervisor.lock import Lock
 from supervisor.logs import Journal, JournalHandler, LogFile, console_for_people
 from supervisor.plan import Plan, ReadPlan, RunOptions, reader, secret_values
-from supervisor.policy import State
 from supervisor.programs import Programs
 from supervisor.records import Records
+from supervisor.restart import Restarter
 from supervisor.spawners.process import ProcessSpawner
 
 __all__ = ["RunOptions", "Service", "StartFailed", "run_gateway"]
@@ -44,8 +45,6 @@ __all__ = ["RunOptions", "Service", "StartFailed", "run_gateway"]
 Order = Literal["stop", "restart", "crashed"]
 
 _USAGE_WITHIN = 5.0
-#: Seconds after the end of a worker until its orphans are looked for.
-_SWEEP_AFTER = 0.2
 
 
 class StartFailed(OpenClawError):
@@ -67,15 +66,11 @@ class Service:
     ) -> None:
         self._paths = paths
         self._options = options
-        self._read_plan = read_plan
         self._journal = journal
         self._plan = plan
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._crash: BaseException | None = None
         self._started_at = time.time()
-        self._config_problem = ""
-        self._restarting: asyncio.Task[None] | None = None
-        self._sweeping: asyncio.TimerHandle | None = None
         self._waiting_for_end: list[Say] = []
         self._tasks = Tasks(self._crashed)
         self._spawner = ProcessSpawner()
@@ -86,7 +81,9 @@ class Service:
             router_boot=self._router_boot, proxy_boot=self._proxy_boot,
         )  # fmt: skip
         worker = settings("worker", options.grace)
-        self._fleet = Fleet(office, self._spawner, self._programs.tell_router, worker, self._sweep_soon)
+        self._sweeper = orphans.Sweeper(self._known_pids, lambda: self._spawner.busy, journal)
+        self._fleet = Fleet(office, self._spawner, self._programs.tell_router, worker, self._sweeper.soon)
+        self._restarter = Restarter(paths, read_plan, self._take, self._programs, self._fleet, journal, self._tasks)
         self._control = ControlServer(paths.control_socket, self._answer, self._hand_over, self._tasks)
         self._take(plan)
 
@@ -98,7 +95,7 @@ class Service:
         self._control.start()
         self._tasks.start(self._come_up(), "start")
         while (order := await self._orders.get()) == "restart":
-            self._start_restart()
+            self._restart_by_signal()
         self._journal.log("info", "gateway", "stopping" if order == "stop" else "stopping after a failure")
         await self._go_down(order)
         if self._crash is not None:
@@ -128,8 +125,7 @@ class Service:
                 await child.until(State.SPAWNING)
 
     async def _go_down(self, order: Order) -> None:
-        if self._restarting is not None:
-            self._restarting.cancel()
+        self._restarter.cancel()
         hurry = self._tasks.start(self._hurry_on_second_order(), "second signal")
         await self._stop_in_order()
         hurry.cancel()
@@ -137,7 +133,7 @@ class Service:
             say(c.Finished(text="stopped"))
         self._control.close()
         await self._tasks.cancel()
-        orphans.end(orphans.children(), set())
+        self._sweeper.close()
         self._journal.log("info", "gateway", "stopped")
 
     async def _stop_in_order(self) -> None:
@@ -147,7 +143,7 @@ class Service:
         await self._fleet.stop()
         self._programs.grace = max(1.0, deadline - time.monotonic())
         for child in (self._programs.router, self._programs.cliproxy, self._programs.zygote):
-            child.post(policy.Unwant())
+            child.post(life.Unwant())
             await child.until(State.STOPPED)
 
     async def _hurry_on_second_order(self) -> None:
@@ -156,37 +152,7 @@ class Service:
         self._journal.log("warn", "gateway", "second signal: stopping at once")
         self._fleet.stop_now()
         for child in self._programs.all():
-            child.post(policy.StopNow())
-
-    # --- restart ---
-
-    async def restart(self, agents: tuple[str, ...], say: Say) -> None:
-        """Read the configuration, apply the difference, replace the workers. Raises UserError with nothing changed."""
-        plan = self._read_again()
-        if unknown := [agent for agent in agents if agent not in plan.workers]:
-            raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
-        folders.prepare_agents(self._paths, plan)
-        before = self._fleet.agents()
-        self._say(say, "the configuration is valid")
-        await self._fleet.dismiss(agent for agent in before if agent not in plan.workers)
-        self._take(plan)
-        self._programs.tell_router(m.RouterUpdate(slice=plan.router))
-        self._programs.tell_cliproxy(m.ProxyUpdate(slice=plan.proxy))
-        self._programs.renew()
-        self._fleet.start_eagerly()
-        staying = [agent for agent in agents or before if agent in before and agent in plan.workers]
-        if problems := await self._fleet.roll(staying, lambda text: self._say(say, text)):
-            raise OpenClawError("; ".join(problems))
-        self._journal.log("info", "gateway", "restarted")
-
-    def _read_again(self) -> Plan:
-        try:
-            plan = self._read_plan()
-        except UserError as error:
-            self._config_problem = f"{error.where or self._paths.config}: {error.message}"
-            raise
-        self._config_problem = ""
-        return plan
+            child.post(life.StopNow())
 
     def _take(self, plan: Plan) -> None:
         """From here on this plan holds for everybody who is started."""
@@ -198,20 +164,12 @@ class Service:
             self._journal.log(level, "gateway", text)
         self._fleet.seat_all(plan.workers)
 
-    def _start_restart(self) -> None:
-        """On a signal: there is nobody to tell, so the log is told."""
-        if self._restarting is None or self._restarting.done():
-            self._restarting = self._tasks.start(self._restart_by_signal(), "restart")
-
-    async def _restart_by_signal(self) -> None:
+    def _restart_by_signal(self) -> None:
+        """There is nobody to tell; what comes of it is in the log."""
         try:
-            await self.restart((), lambda _: None)
-        except OpenClawError as error:
-            self._journal.log("error", "gateway", f"restart: {error}; nothing else is changed")
-
-    def _say(self, say: Say, text: str) -> None:
-        self._journal.log("info", "gateway", f"restart: {text}")
-        say(c.Progress(text=text))
+            self._restarter.start((), lambda _: None)
+        except UserError as error:
+            self._journal.log("warn", "gateway", str(error))
 
     # --- operators ---
 
@@ -222,35 +180,14 @@ class Service:
             case c.GetUsage():
                 say(c.Usage(json=await self._programs.usage(_USAGE_WITHIN)))
             case c.Restart(agents=agents):
-                await self._restart_for(agents, say)
+                outcome = self._restarter.start(agents, lambda text: say(c.Progress(text=text)))
+                if (problem := await outcome) is not None:
+                    raise problem
                 say(c.Finished(text="restarted"))
             case c.Stop():
                 self._waiting_for_end.append(say)
                 self._orders.put_nowait("stop")
                 await asyncio.get_running_loop().create_future()
-
-    async def _restart_for(self, agents: tuple[str, ...], say: Say) -> None:
-        if self._restarting is not None and not self._restarting.done():
-            raise UserError("a restart is under way", hint="openclaw gateway status")
-        # A task of its own: the operator may go away, and its end must not end the restart half-way.
-        done: asyncio.Future[OpenClawError | None] = asyncio.get_running_loop().create_future()
-        self._restarting = self._tasks.start(self._restart_into(agents, say, done), "restart")
-        error = await done
-        if error is not None:
-            raise error
-
-    async def _restart_into(
-        self, agents: tuple[str, ...], say: Say, done: asyncio.Future[OpenClawError | None]
-    ) -> None:
-        error: OpenClawError | None = OpenClawError("the gateway is stopping")
-        try:
-            await self.restart(agents, say)
-            error = None
-        except OpenClawError as problem:
-            error = problem
-        finally:
-            if not done.done():
-                done.set_result(error)
 
     def _hand_over(self, fd: int) -> bool:
         return self._programs.router.serving and self._programs.tell_router(m.OperatorHandover(), (fd,))
@@ -267,7 +204,7 @@ class Service:
             pid=os.getpid(),
             started_at=self._started_at,
             config=str(self._paths.config),
-            config_problem=self._config_problem,
+            config_problem=self._restarter.problem,
             host=host,
             port=port,
             processes=(own, *(child.status() for child in self._programs.all()), *self._fleet.statuses()),
@@ -304,27 +241,16 @@ class Service:
 
     def _crashed(self, name: str, error: BaseException) -> None:
         self._crash = self._crash or error
-        if not isinstance(error, UserError):
+        if isinstance(error, OpenClawError):
+            self._journal.log("fatal", "gateway", str(error))
+        else:
             text = "".join(traceback.format_exception(error))
             self._journal.log("fatal", "supervisor", f"{name} failed: {error}", error=text[-8000:])
         self._orders.put_nowait("crashed")
 
-    def _sweep_soon(self) -> None:
-        if self._sweeping is None:
-            self._sweeping = asyncio.get_running_loop().call_later(_SWEEP_AFTER, self._sweep)
-
-    def _sweep(self) -> None:
-        """End what dead workers left behind, unless a worker is just being made: it looks the same."""
-        self._sweeping = None
-        pids = orphans.children()
+    def _known_pids(self) -> set[int]:
         handles = (child.handle for child in (*self._programs.all(), *self._fleet.children()))
-        known = {int(handle.pid_text) for handle in handles if handle is not None and handle.pid_text.isdigit()}
-        if not pids - known:
-            return
-        gone = [] if self._spawner.busy else orphans.end(pids, known)
-        if gone:
-            self._journal.log("warn", "supervisor", f"ended {len(gone)} processes that a worker left behind")
-        self._sweep_soon()
+        return {int(handle.pid_text) for handle in handles if handle is not None and handle.pid_text.isdigit()}
 
     def _address(self) -> str:
         host, port = self._programs.address or (self._plan.router.host, self._plan.router.port)
@@ -337,10 +263,11 @@ class Service:
 def _raise_if_hopeless(child: Child) -> None:
     """A program that says why it cannot start is believed; one that only crashes is tried again for a while."""
     end, fatal = child.last_exit, child.log.fatal if child.log else None
-    if end is not None and end.code in {1, policy.EX_CONFIG} and fatal is not None:
+    if end is not None and end.code in {1, life.EX_CONFIG} and fatal is not None:
         raise UserError(f"Gateway failed to start: {fatal['message']}", exit_code=end.code)
     if child.state is State.QUARANTINED:
-        raise StartFailed(f"{child.name} does not start: {child.policy.reason}")
+        last = child.log.tail[-1] if child.log and child.log.tail else "nothing"
+        raise StartFailed(f"{child.name} does not start: {child.policy.reason}; it said last: {last}")
 
 
 def _version() -> str:

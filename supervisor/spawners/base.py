@@ -12,7 +12,7 @@ import msgspec
 
 from protocol.errors import Temporary
 from protocol.messages import WorkerBoot
-from supervisor.policy import Exit
+from supervisor.life import Exit
 
 #: What survives a restart of the supervisor, to find a running worker again.
 HandleInfo = dict[str, str | int]

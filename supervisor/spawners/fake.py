@@ -10,7 +10,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 
-from supervisor.policy import Exit
+from supervisor.life import Exit
 from supervisor.spawners.base import Handle, HandleInfo, SpawnError, SpawnSpec
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from protocol.process import die_with_parent
-from supervisor.policy import Exit
+from supervisor.life import Exit
 from supervisor.spawners.base import HandleInfo, SpawnError
 
 

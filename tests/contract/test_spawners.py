@@ -18,7 +18,7 @@ from protocol import messages as m
 from protocol.pipe import Pipe, make_pair
 from protocol.process import become_subreaper
 from protocol.slices import WorkerSlice
-from supervisor.policy import Exit
+from supervisor.life import Exit
 from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.fake import FakeSpawner, FakeWorker, Scene, obedient
 from supervisor.spawners.local import LocalProcess, launch

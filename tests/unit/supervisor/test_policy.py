@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from supervisor.policy import (
+from supervisor.life import (
     ALIVE,
     EVENTS,
     EX_CONFIG,
-    TABLE,
     Action,
     AskDrain,
     ChildState,
@@ -38,8 +37,8 @@ from supervisor.policy import (
     Tick,
     Unwant,
     Want,
-    step,
 )
+from supervisor.policy import TABLE, step
 
 CRASH = Exited(Exit(code=1))
 SAMPLES: dict[type[Event], Event] = {

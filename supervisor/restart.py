@@ -1,0 +1,113 @@
+"""`openclaw gateway restart`: the new configuration is read first, and a bad one changes nothing.
+
+Then the difference is applied and the workers are replaced one by one; router and cliproxy stay up and are told what
+changed, so no chat connection is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from protocol import messages as m
+from protocol.errors import OpenClawError, UserError
+from protocol.paths import Paths
+from protocol.tasks import Tasks
+from supervisor import folders
+from supervisor.fleet import Fleet
+from supervisor.logs import Journal
+from supervisor.plan import Plan, ReadPlan
+from supervisor.programs import Programs
+
+#: Takes a line for people who watch.
+Watch = Callable[[str], None]
+
+
+class Restarter:
+    """Carries out one restart at a time. `problem` is what was wrong with the configuration read last."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        read_plan: ReadPlan,
+        take: Callable[[Plan], None],
+        programs: Programs,
+        fleet: Fleet,
+        journal: Journal,
+        tasks: Tasks,
+    ) -> None:
+        self.problem = ""
+        self._paths = paths
+        self._read_plan = read_plan
+        self._take = take
+        self._programs = programs
+        self._fleet = fleet
+        self._journal = journal
+        self._tasks = tasks
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self, agents: tuple[str, ...], watch: Watch) -> asyncio.Future[OpenClawError | None]:
+        """Begin; the future tells how it went. Whoever watches may go away: the restart goes on without him.
+
+        Raises UserError while another one is under way.
+        """
+        if self._running is not None and not self._running.done():
+            raise UserError("a restart is under way", hint="openclaw gateway status")
+        outcome: asyncio.Future[OpenClawError | None] = asyncio.get_running_loop().create_future()
+        self._running = self._tasks.start(self._run(agents, watch, outcome), "restart")
+        return outcome
+
+    def cancel(self) -> None:
+        """The gateway stops: whoever is being replaced is stopped like the others."""
+        if self._running is not None:
+            self._running.cancel()
+
+    async def _run(
+        self, agents: tuple[str, ...], watch: Watch, outcome: asyncio.Future[OpenClawError | None]
+    ) -> None:
+        problem: OpenClawError | None = OpenClawError("the gateway is stopping")
+        try:
+            await self._restart(agents, watch)
+            problem = None
+            self._journal.log("info", "gateway", "restarted")
+        except OpenClawError as error:
+            problem = error
+            self._journal.log("error", "gateway", f"restart: {error}")
+        finally:
+            if not outcome.done():
+                outcome.set_result(problem)
+
+    async def _restart(self, agents: tuple[str, ...], watch: Watch) -> None:
+        plan = self._read(agents)
+        before = self._fleet.agents()
+
+        def tell(text: str) -> None:
+            self._journal.log("info", "gateway", f"restart: {text}")
+            watch(text)
+
+        tell("the configuration is valid")
+        await self._fleet.dismiss(agent for agent in before if agent not in plan.workers)
+        self._apply(plan)
+        staying = [agent for agent in agents or before if agent in before and agent in plan.workers]
+        if problems := await self._fleet.roll(staying, tell):
+            raise OpenClawError("; ".join(problems))
+
+    def _read(self, agents: tuple[str, ...]) -> Plan:
+        """Everything that can be refused is refused here, before anything is changed."""
+        try:
+            plan = self._read_plan()
+        except UserError as error:
+            self.problem = f"{error.where or self._paths.config}: {error.message}"
+            raise
+        self.problem = ""
+        if unknown := [agent for agent in agents if agent not in plan.workers]:
+            raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
+        folders.prepare_agents(self._paths, plan)
+        return plan
+
+    def _apply(self, plan: Plan) -> None:
+        self._take(plan)
+        self._programs.tell_router(m.RouterUpdate(slice=plan.router))
+        self._programs.tell_cliproxy(m.ProxyUpdate(slice=plan.proxy))
+        self._programs.renew()
+        self._fleet.start_eagerly()
