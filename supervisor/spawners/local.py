@@ -7,6 +7,7 @@ cannot be given to anybody else, so the group is killed before reaping: what a w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import os
 import signal
@@ -42,12 +43,13 @@ class LocalProcess:
 
     def signal(self, number: int) -> None:
         if not self._exit.done():
-            signal.pidfd_send_signal(self._fd, number)
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._fd, number)
 
     def kill(self) -> None:
         if not self._exit.done():
             _kill_group(self.pid)
-            signal.pidfd_send_signal(self._fd, signal.SIGKILL)
+            self.signal(signal.SIGKILL)
 
     def describe(self) -> HandleInfo:
         return {"pid": self.pid}
