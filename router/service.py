@@ -110,7 +110,7 @@ class Router:
         if self._crashed.done():
             log.critical("the router ends by its own fault: %s; the supervisor starts it again", self._crashed.result())
             return 2
-        return listener.result()
+        return int(listener.result())
 
     async def _listen(self) -> int:
         try:

@@ -158,8 +158,9 @@ class MemorySpool:
 
     async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
         self._check_open()
+        rows = (entry.row for entry in self._inbox.values())
         wanted = (channel, account, message_id, agent)
-        return next((id for id, entry in self._inbox.items() if _name(entry.row.message, entry.row.agent) == wanted), "")
+        return next((row.id for row in rows if _name(row.message, row.agent) == wanted), "")
 
     async def cursor(self, channel: str, account: str) -> str | None:
         self._check_open()

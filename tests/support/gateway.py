@@ -18,6 +18,7 @@ import psutil
 
 #: The command of the environment the tests run in.
 OPENCLAW = [sys.executable, "-m", "supervisor.cli.main"]
+GATEWAY = [sys.executable, "-m", "supervisor"]
 ROOT = Path(__file__).parents[2]
 READY_TIMEOUT = 30.0
 
@@ -78,7 +79,7 @@ class Gateway:
         """Start it and wait until it is ready. Raises AssertionError with its output when it ends or hangs."""
         log = (self.home / "out.log").open("ab")
         self.process = await asyncio.create_subprocess_exec(
-            *OPENCLAW, "gateway", "run", *options, env=self.environ, cwd=self.home, stdout=log, stderr=log
+            *GATEWAY, *options, env=self.environ, cwd=self.home, stdout=log, stderr=log
         )
         log.close()
         try:

@@ -7,6 +7,7 @@ which we send after SASL has ended. A server without CAP answers 421 or nothing 
 from __future__ import annotations
 
 import base64
+from typing import NoReturn
 
 from router.channels.base import AccountRejected, AccountTrouble
 from router.channels.irc.names import ALTERNATES, Isupport, alternate, merge
@@ -22,6 +23,7 @@ _SASL_REFUSED = {"902", "904", "905"}
 _MAX_CAPS = 200
 #: Seconds to stay away when the server says that we come too often.
 THROTTLED_PAUSE = 60.0
+_THROTTLED = ("throttl", "too fast", "too many", "trying to reconnect")
 
 
 class Login:
@@ -144,6 +146,15 @@ class Login:
             raise self._rejected("host", f"{self._settings.host} has banned us: {said}")
         return []
 
+    def fail(self, line: Line) -> NoReturn:
+        """The server sent ERROR and is about to close the link. Always raises."""
+        said = plain(line.param(-1))[:200]
+        what = f"{self._settings.host} closed the link: {said}"
+        if not self.welcomed and "password" in said.lower():
+            raise self._rejected("password", what)
+        throttled = any(word in said.lower() for word in _THROTTLED)
+        raise AccountTrouble(what, retry_after=THROTTLED_PAUSE if throttled else None)
+
     def _sasl_key(self) -> str:
         sasl = self._settings.sasl
         return "tlsCertFile" if sasl and sasl.mechanism == "external" else "sasl.password"
@@ -170,11 +181,3 @@ def _base64_parts(answer: bytes) -> list[str]:
     text = base64.b64encode(answer).decode()
     parts = [text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK)]
     return [*parts, "+"] if len(text) % _CHUNK == 0 else parts
-
-
-def server_error(host: str, line: Line) -> AccountTrouble:
-    """What an ERROR line means: the link is about to be closed."""
-    said = plain(line.param(-1))[:200]
-    words = said.lower()
-    throttled = any(word in words for word in ("throttl", "too fast", "too many", "trying to reconnect"))
-    return AccountTrouble(f"{host} closed the link: {said}", retry_after=THROTTLED_PAUSE if throttled else None)

@@ -27,7 +27,7 @@ class _Pending:
         self.target = target
         self.token = f"sent-{secrets.token_hex(8)}"
         self.done = asyncio.Event()
-        self.lines_written = 0
+        self.written = False
         self.refusal: Refusal | None = None
         self.message_id = ""
         self.lost: str | None = None
@@ -38,7 +38,7 @@ class _Pending:
             raise self._refused(self.refusal)
         if self.lost is None:
             return Receipt(self.message_id)
-        raise SendUncertain(self.lost) if self.lines_written else SendDelayed(self.lost)
+        raise SendUncertain(self.lost) if self.written else SendDelayed(self.lost)
 
     def _refused(self, refusal: Refusal) -> SendRefused | SendDelayed:
         if refusal.temporary:
@@ -67,7 +67,6 @@ class Outgoing:
                 if pending.done.is_set() or pending.refusal:
                     break
                 await self._write(pending, line)
-                pending.lines_written += 1
             return await self._settle(pending)
         finally:
             self._pending = None
@@ -84,11 +83,11 @@ class Outgoing:
         if self._link.closed:
             self._lose(pending, "the link was lost")
             return
+        pending.written = True
         self._link.write(line)
         try:
             await self._link.flush()
         except AccountTrouble as trouble:
-            pending.lines_written += 1
             self._lose(pending, trouble.reason)
 
     async def _settle(self, pending: _Pending) -> Receipt:

@@ -2,6 +2,7 @@
 
 Bold, italic and strike become the usual toggles; code stays plain, links read `text (url)`, list items get a bullet.
 Control characters of the source are removed first, so no text can smuggle in a line break, a CTCP or a colour.
+Spaces are trimmed as " " only: to Python the italic and strike toggles are white space too.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def _format(line: str) -> str:
         return f"{BOLD}{title}{BOLD}" if title else ""
     if item := _ITEM.fullmatch(line):
         return f"{item[1]}• {_inline(item[2])}"
-    return _inline(line).rstrip()
+    return _inline(line).rstrip(" ")
 
 
 def _is_rule(line: str) -> bool:
@@ -112,7 +113,7 @@ def wrap(lines: list[str], room: int) -> list[str]:
     pieces = [piece for line in lines for piece in _cut(line, room)]
     if len(pieces) <= MAX_LINES or len(lines) == 1:
         return pieces
-    head, tail = lines[: MAX_LINES // 2], " ".join(line.strip() for line in lines[MAX_LINES // 2 :])
+    head, tail = lines[: MAX_LINES // 2], " ".join(line.strip(" ") for line in lines[MAX_LINES // 2 :])
     return [piece for line in (*head, tail) for piece in _cut(line, room)]
 
 
@@ -129,10 +130,10 @@ def _cut(line: str, room: int) -> list[str]:
 def _split(text: str, room: int) -> tuple[str, str]:
     """The longest head of at most `room` bytes, cut at a space if there is one in its second half."""
     head = text.encode()[:room].decode(errors="ignore")
-    space = head.rfind(" ") if not text[len(head)].isspace() else len(head)
+    space = head.rfind(" ") if text[len(head)] != " " else len(head)
     if space > len(head) // 2:
         head = head[:space]
-    return head.rstrip(), text[len(head) :].lstrip()
+    return head.rstrip(" "), text[len(head) :].lstrip(" ")
 
 
 def _still_open(text: str) -> str:

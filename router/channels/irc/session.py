@@ -15,7 +15,8 @@ import msgspec
 from protocol.envelope import Inbound
 from router.channels.base import AccountRejected, AccountTrouble
 from router.channels.irc.flood import LINE_COST, Bucket
-from router.channels.irc.login import Login, server_error
+from router.channels.irc.identity import Identity
+from router.channels.irc.login import Login
 from router.channels.irc.names import Isupport, fold
 from router.channels.irc.parse import Context, Question, parse, plain
 from router.channels.irc.rooms import REFUSALS, Rooms
@@ -29,8 +30,6 @@ _SEND_REFUSED = frozenset(
 )
 #: Numerics after which a message surely did not arrive, but may later: target change too fast, server busy.
 _SEND_DELAYED = frozenset({"439", "263"})
-_WRONG_PASSWORD = ("invalid password", "incorrect password", "password incorrect", "wrong password")
-_IDENTIFIED = ("identified", "logged in", "recognized", "accepted")
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -93,19 +92,16 @@ class Session:
         self._timing = timing
         self._buffer = LineBuffer()
         self._login = Login(settings)
+        self._identity = Identity(settings, settings.nick, False, self.fold)
         self._ctcp = Bucket(3, 5.0, now)
         self._count = 0
         self._started = self._heard = now
         self._pinged: float | None = None
-        self._identify_until: float | None = None
-        self._regain_at: float | None = None
-        self._ghosting = False
-        self.nick = settings.nick
-        self.rooms = Rooms(settings.rooms, "rfc1459")
+        self.rooms = Rooms(settings.rooms, self.isupport.casemapping)
 
     def __repr__(self) -> str:
         state = "settled" if self.settled else "welcomed" if self.welcomed else "registering"
-        return f"Session({state} as {self.nick}, {self.rooms!r})"
+        return f"Session({state} as {self.nick}{', logged in' if self.logged_in else ''}, {self.rooms!r})"
 
     @property
     def welcomed(self) -> bool:
@@ -115,25 +111,31 @@ class Session:
     @property
     def settled(self) -> bool:
         """Identified, or not waiting for that any more."""
-        return self.welcomed and self._identify_until is None
+        return self.welcomed and not self._identity.waiting
+
+    @property
+    def nick(self) -> str:
+        """The nick we hold now."""
+        return self._identity.nick if self.welcomed else self._login.nick
 
     @property
     def caps(self) -> frozenset[str]:
+        """The capabilities in force."""
         return self._login.caps
 
     @property
     def logged_in(self) -> bool:
         """Services know who we are."""
-        return self._login.logged_in
-
-    def fold(self, name: str) -> str:
-        """A name in the form in which this server compares it."""
-        return fold(name, self._login.isupport.casemapping)
+        return self._login.logged_in or self._identity.logged_in
 
     @property
     def isupport(self) -> Isupport:
         """What this server told of its rules."""
         return self._login.isupport
+
+    def fold(self, name: str) -> str:
+        """A name in the form in which this server compares it."""
+        return fold(name, self.isupport.casemapping)
 
     def start(self) -> list[bytes]:
         """The lines to open with."""
@@ -147,23 +149,17 @@ class Session:
             return self._started + self._timing.register
         alive = self._heard + self._timing.silence if self._pinged is None else self._pinged + self._timing.patience
         rooms = self.rooms.next_due() if self.settled else None
-        return min(due for due in (alive, self._identify_until, self._regain_at, rooms) if due is not None)
+        return min([alive, *self._identity.next_due(), *([] if rooms is None else [rooms])])
 
     def tick(self, now: float) -> Effects:
         """What is due by time alone. Raises AccountTrouble where the server is dead."""
         effects = Effects()
-        if not self.welcomed:
-            if now >= self._started + self._timing.register:
-                raise AccountTrouble(f"no welcome from {self._settings.host} in {self._timing.register:g} s")
-            return effects
-        self._check_alive(now, effects)
-        if self._identify_until is not None and now >= self._identify_until:
-            effects.notes.append(f"no answer from {self._service()} to IDENTIFY; going on without")
-            self._identify_until = None
-        if self._regain_at is not None and now >= self._regain_at:
-            self._regain(now, effects)
-        if self.settled:
-            effects.lines += self.rooms.joins(now)
+        if self.welcomed:
+            self._check_alive(now, effects)
+            self._check_identity(now, effects)
+            self._join(now, effects)
+        elif now >= self._started + self._timing.register:
+            raise AccountTrouble(f"no welcome from {self._settings.host} in {self._timing.register:g} s")
         return effects
 
     def _check_alive(self, now: float, effects: Effects) -> None:
@@ -172,6 +168,18 @@ class Session:
         if self._pinged is None and now >= self._heard + self._timing.silence:
             self._pinged = now
             effects.lines.append(build("PING", "alive"))
+
+    def _check_identity(self, now: float, effects: Effects) -> None:
+        identity = self._identity
+        if identity.identify_until is not None and now >= identity.identify_until:
+            identity.give_up()
+            effects.notes.append(f"no answer from {identity.service} to IDENTIFY; going on without")
+        if identity.regain_at is not None and now >= identity.regain_at:
+            effects.lines += identity.regain(now, self._timing.regain)
+
+    def _join(self, now: float, effects: Effects) -> None:
+        if self.settled:
+            effects.lines += self.rooms.joins(now)
 
     # -- lines --------------------------------------------------------------------------------------------------
 
@@ -191,9 +199,9 @@ class Session:
 
     def _handle(self, line: Line, now: float, at: float, effects: Effects) -> None:
         if line.command == "PING":
-            effects.lines.append(build("PONG", line.param(0)[:400]))
+            effects.lines.append(build("PONG", line.param(0)[:100]))
         elif line.command == "ERROR":
-            raise server_error(self._settings.host, line)
+            self._login.fail(line)
         elif not self.welcomed:
             self._register(line, now, effects)
         elif line.command == "PRIVMSG":
@@ -205,84 +213,25 @@ class Session:
 
     def _register(self, line: Line, now: float, effects: Effects) -> None:
         effects.lines += self._login.feed(line)
-        self.nick = self._login.nick
         if self.welcomed:
             effects.welcomed = True
             self._begin(now, effects)
 
     def _begin(self, now: float, effects: Effects) -> None:
-        self.rooms = Rooms(self._settings.rooms, self._login.isupport.casemapping)
-        if self._settings.nickserv and not self.logged_in:
-            effects.lines += self._identify()
-            self._identify_until = now + self._timing.identify
-        if not self._has_own_nick():
+        """The server has welcomed us: identify, get our nick, join."""
+        identity = self._identity = Identity(self._settings, self._login.nick, self._login.logged_in, self.fold)
+        self.rooms = Rooms(self._settings.rooms, self.isupport.casemapping)
+        effects.lines += identity.identify(now, self._timing.identify)
+        if not identity.has_own_nick:
             effects.notes.append(f"nick {self._settings.nick} is taken; here as {self.nick}, will try to get it back")
-            self._regain(now, effects)
-        if self.settled:
-            effects.lines += self.rooms.joins(now)
-
-    # -- nick service -------------------------------------------------------------------------------------------
-
-    def _service(self) -> str:
-        return self._settings.nickserv.service if self._settings.nickserv else "NickServ"
-
-    def _tell_service(self, text: str) -> bytes:
-        return build("PRIVMSG", self._service(), text)
-
-    def _identify(self) -> list[bytes]:
-        service = self._settings.nickserv
-        if service is None:
-            return []
-        register = [f"REGISTER {service.password} {service.register_email}"] if service.register_email else []
-        who = "" if self._has_own_nick() else f"{self._settings.nick} "
-        return [self._tell_service(text) for text in (*register, f"IDENTIFY {who}{service.password}")]
-
-    def _has_own_nick(self) -> bool:
-        return self.fold(self.nick) == self.fold(self._settings.nick)
-
-    def _regain(self, now: float, effects: Effects) -> None:
-        """Ask services to remove whoever holds our nick, if we can prove that it is ours, and ask for it."""
-        if self._has_own_nick():
-            self._regain_at = None
-            return
-        service = self._settings.nickserv
-        if service or self.logged_in:
-            proof = f" {service.password}" if service else ""
-            effects.lines.append(self._tell_service(f"GHOST {self._settings.nick}{proof}"))
-            self._ghosting = True
-        effects.lines.append(build("NICK", self._settings.nick))
-        self._regain_at = now + self._timing.regain
-
-    def _on_notice(self, line: Line, now: float, effects: Effects) -> None:
-        """Notices are never answered (loops); only our own nick service's answers are looked at."""
-        if self.fold(line.nick) != self.fold(self._service().partition("@")[0]) or "!" not in line.source:
-            return
-        text = plain(line.param(1))[:200].lower()
-        if self._ghosting and not self._has_own_nick():
-            self._ghosting = False
-            effects.lines.append(build("NICK", self._settings.nick))
-        if self._identify_until is None:
-            return
-        if any(phrase in text for phrase in _WRONG_PASSWORD):
-            where = f"{self._settings.where}.nickserv.password"
-            raise AccountRejected(f"{where}: {line.nick} on {self._settings.host} refused it")
-        if any(phrase in text for phrase in _IDENTIFIED) and "not " not in text:
-            self._identified(now, effects)
-
-    def _identified(self, now: float, effects: Effects) -> None:
-        self._login.logged_in = True
-        if self._identify_until is not None:
-            self._identify_until = None
-            effects.lines += self.rooms.joins(now)
-
-    def _on_logged_in(self, line: Line, now: float, effects: Effects) -> None:
-        self._identified(now, effects)
+            effects.lines += identity.regain(now, self._timing.regain)
+        self._join(now, effects)
 
     # -- messages -----------------------------------------------------------------------------------------------
 
     def _on_message(self, line: Line, now: float, at: float, effects: Effects) -> None:
         self._count += 1
-        if self.fold(line.nick) == self.fold(self.nick):
+        if self._identity.is_me(line.nick):
             effects.replies.append(Echo(self.fold(line.param(0)), line.tags.get("msgid", "")[:128]))
             return
         match parse(line, self._context(), at, f"{self._epoch}.{self._count}"):
@@ -292,33 +241,38 @@ class Session:
                 self._answer(question, line, now, effects)
 
     def _context(self) -> Context:
-        settings = self._settings
-        return Context("irc", self._account, self.nick, self._login.isupport, settings.match_by_nick)
+        return Context("irc", self._account, self.nick, self.isupport, self._settings.match_by_nick)
 
     def _answer(self, question: Question, line: Line, now: float, effects: Effects) -> None:
         """VERSION and PING, asked of us alone and not too often."""
         argument = plain(question.argument)[:100]
         answers = {"VERSION": "VERSION OpenClaw", "PING": f"PING {argument}"}
-        if question.verb not in answers or self.fold(line.param(0)) != self.fold(self.nick):
+        if question.verb not in answers or not self._identity.is_me(line.param(0)):
             return
         if len(question.nick) <= 64 and self._ctcp.try_take(LINE_COST, now):
             effects.lines.append(build("NOTICE", question.nick, f"\x01{answers[question.verb]}\x01"))
 
     # -- who is where -------------------------------------------------------------------------------------------
 
-    def _is_me(self, nick: str) -> bool:
-        return self.fold(nick) == self.fold(self.nick)
+    def _on_notice(self, line: Line, now: float, effects: Effects) -> None:
+        """Never answered, as bots answering notices would talk to each other for ever."""
+        effects.lines += self._identity.on_notice(line)
+        self._join(now, effects)
+
+    def _on_logged_in(self, line: Line, now: float, effects: Effects) -> None:
+        self._identity.identified()
+        self._join(now, effects)
 
     def _on_join(self, line: Line, now: float, effects: Effects) -> None:
-        if self._is_me(line.nick):
+        if self._identity.is_me(line.nick):
             self.rooms.entered(line.param(0), now)
 
     def _on_part(self, line: Line, now: float, effects: Effects) -> None:
-        if self._is_me(line.nick):
+        if self._identity.is_me(line.nick):
             self._removed(line.param(0), "parted by the server", now, effects)
 
     def _on_kick(self, line: Line, now: float, effects: Effects) -> None:
-        if self._is_me(line.param(1)):
+        if self._identity.is_me(line.param(1)):
             reason = f"kicked by {line.nick[:64]}: {plain(line.param(2))[:100]}"
             self._removed(line.param(0), reason, now, effects)
 
@@ -327,16 +281,10 @@ class Session:
             effects.notes.append(f"out of {seat.room.name} ({reason}); joining again in {seat.due - now:.0f} s")
 
     def _on_nick(self, line: Line, now: float, effects: Effects) -> None:
-        if self._is_me(line.nick):
-            self.nick = line.param(0) or self.nick
-            self._regain_at = None if self._has_own_nick() else now + self._timing.regain
-        else:
-            self._on_quit(line, now, effects)
+        effects.lines += self._identity.renamed(line.nick, line.param(0), now, self._timing.regain)
 
     def _on_quit(self, line: Line, now: float, effects: Effects) -> None:
-        """Whoever held our nick has left it."""
-        if not self._has_own_nick() and self.fold(line.nick) == self.fold(self._settings.nick):
-            effects.lines.append(build("NICK", self._settings.nick))
+        effects.lines += self._identity.left(line.nick)
 
     # -- numerics -----------------------------------------------------------------------------------------------
 
@@ -352,19 +300,20 @@ class Session:
             effects.replies.append(Refusal("", plain(line.param(-1))[:200]))
 
     def _on_numeric(self, line: Line, now: float, effects: Effects) -> None:
+        """Refusals of a JOIN or of a message; a channel we are not in is not written to, so they are not mixed up."""
         code, subject, said = line.command, line.param(1), plain(line.param(-1))[:200]
         if code in REFUSALS and (seat := self.rooms.refused(subject, code, now)):
             effects.notes.append(f"cannot join {seat.room.name}: {seat.reason}; again in {seat.due - now:.0f} s")
         elif code in _SEND_REFUSED or code in _SEND_DELAYED:
             target = "" if code == "263" else self.fold(subject)
             effects.replies.append(Refusal(target, f"{said} ({code})", code in _SEND_DELAYED))
-            self._skip_absent_service(code, subject, now, effects)
+            self._skip_absent_service(code, target, now, effects)
 
-    def _skip_absent_service(self, code: str, subject: str, now: float, effects: Effects) -> None:
-        if code == "401" and self._identify_until is not None and self.fold(subject) == self.fold(self._service()):
-            effects.notes.append(f"no {self._service()} on {self._settings.host}; going on without")
-            self._identify_until = None
-            effects.lines += self.rooms.joins(now)
+    def _skip_absent_service(self, code: str, target: str, now: float, effects: Effects) -> None:
+        service = self._identity.service
+        if code == "401" and target == self.fold(service) and self._identity.give_up():
+            effects.notes.append(f"no {service} on {self._settings.host}; going on without")
+            self._join(now, effects)
 
 
 _Handler = Callable[[Session, Line, float, Effects], None]

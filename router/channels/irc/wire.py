@@ -47,7 +47,7 @@ def parse(raw: bytes) -> Line | None:
     tags, rest = _head(_decode(raw).partition("\0")[0].strip("\r"), "@")
     source, rest = _head(rest, ":")
     middle, colon, last = f" {rest}".partition(" :")
-    words = middle.split()
+    words = [word for word in middle.split(" ") if word]
     if not words:
         return None
     params = (*words[1:], last) if colon else tuple(words[1:])
