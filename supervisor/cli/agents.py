@@ -211,8 +211,8 @@ def _parsed(specs: Sequence[str], agent_id: str, none_given: str) -> list[rows.R
 def _spec_hint(error: str) -> str:
     from supervisor.config.walk import suggest
 
-    name = error.split('"')[1]
-    return suggest(name, list(channels.LABELS)) or "openclaw agents bind --agent work --bind telegram:work"
+    close = suggest(error.split('"')[1], list(channels.LABELS)) if error.startswith("Unknown channel") else ""
+    return close or "openclaw agents bind --agent work --bind telegram:work"
 
 
 def bound_json(done: rows.Bound) -> dict[str, list[str]]:

@@ -37,6 +37,11 @@ class Line:
         self._sock = sock
         self._timeout = timeout
 
+    def wait_for(self, seconds: float) -> None:
+        """From now on, wait as long as this for each reply."""
+        self._timeout = seconds
+        self._sock.settimeout(seconds)
+
     def ask(
         self, request: Any, decoder: Decoder[T], kind: type[Any], *, hear: Callable[[Any], None] | None = None
     ) -> Any:

@@ -33,7 +33,12 @@ NOUNS = {
     "status": ("status", "Show agents, channels and processes at a glance"),
 }
 #: Commands of the original that this build does not have.
-MISSING = ["acp", "approvals", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory", "dns", "docs", "doctor", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins", "qr", "reset", "sandbox", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui", "uninstall", "update", "voicecall", "webhooks"]
+MISSING = (
+    *("acp", "approvals", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory"),
+    *("dns", "docs", "doctor", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins"),
+    *("qr", "reset", "sandbox", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui"),
+    *("uninstall", "update", "voicecall", "webhooks"),
+)
 _INTERRUPTED = 130
 
 
@@ -50,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _invalid(error)
     except UserError as error:
         return output.fail(error)
+    except OpenClawError as error:
+        output.say(f"error: {error}")
+        return 2
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
