@@ -1,10 +1,10 @@
-"""A router in miniature for one IRC account: keeps what came in, answers it, starts the account again when it breaks."""
+"""A router in miniature for one IRC account: keeps what came in, starts the account again when it breaks."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from protocol.envelope import Address, Inbound, Outbound
@@ -77,10 +77,8 @@ async def running(channel: IrcChannel) -> AsyncIterator[Host]:
         yield host
     finally:
         task.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError:
-            pass
         await channel.close()
 
 

@@ -1,4 +1,4 @@
-"""Real IRC servers on loopback, each with its own folder and ephemeral ports: ngircd, and InspIRCd with Atheme services.
+"""Real IRC servers on loopback, each with its own folder and ephemeral ports: ngircd, InspIRCd with Atheme services.
 
 A missing binary skips the test on a laptop and fails it in CI, where the absence of a judge must not look like a pass.
 """
@@ -158,6 +158,7 @@ MotdPhrase = "welcome"
 MaxConnectionsIP = 0
 MaxJoins = 0
 MaxNickLength = 20
+MaxPenaltyTime = 0
 [Options]
 Ident = no
 DNS = no
