@@ -264,7 +264,9 @@ def _raise_if_hopeless(child: Child) -> None:
     """A program that says why it cannot start is believed; one that only crashes is tried again for a while."""
     end, fatal = child.last_exit, child.log.fatal if child.log else None
     if end is not None and end.code in {1, life.EX_CONFIG} and fatal is not None:
-        raise UserError(f"Gateway failed to start: {fatal['message']}", exit_code=end.code)
+        # Programs end a fatal line with their hint, if they have one.
+        message, _, hint = str(fatal["message"]).partition(" hint: ")
+        raise UserError(f"Gateway failed to start: {message}", hint=hint or None, exit_code=end.code)
     if child.state is State.QUARANTINED:
         last = child.log.tail[-1] if child.log and child.log.tail else "nothing"
         raise StartFailed(f"{child.name} does not start: {child.policy.reason}; it said last: {last}")

@@ -207,7 +207,8 @@ async def test_a_program_that_says_why_it_cannot_start_ends_the_start_with_its_w
     gateway.behave("router", "port-in-use")
     code, printed = await gateway.run_to_end()
     assert code == 1
-    assert "error: Gateway failed to start: port 18789 is in use by pid 4711" in printed
+    assert "error: Gateway failed to start: port 18789 is in use by pid 4711 [None]" in printed
+    assert "hint: openclaw gateway stop" in printed
     assert not gateway.paths.control_socket.exists()
 
 

@@ -51,7 +51,7 @@ def fail_early(behaviour: str) -> None:
             say("fatal", "the boot message is wrong")
             os._exit(78)
         case "port-in-use":
-            say("fatal", "port 18789 is in use by pid 4711")
+            say("fatal", "port 18789 is in use by pid 4711 hint: openclaw gateway stop")
             os._exit(1)
         case "never-ready":
             while True:
