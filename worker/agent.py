@@ -100,6 +100,8 @@ class Agent:
         turn = self._turn(job.message)
         for seq, text in job.record.says:
             voice.say(job.record.inbound, seq, text)
+        if job.cancelled:
+            return self._last_words(job, turn, Cancelled(), voice)
         try:
             async with asyncio.timeout(self._settings.turn_timeout) as limit:
                 return await self._drive(job, turn, voice)
@@ -116,7 +118,7 @@ class Agent:
 
     async def _drive(self, job: Job, turn: Turn, voice: Voice) -> Ended:
         if self._tools.problem:
-            return self._last_words(job, turn, Broken(self._tools.problem, f"⚠️ {self._tools.problem}"), voice)
+            return self._last_words(job, turn, Broken(self._tools.problem, f"⚠️ {self._tools.problem}."), voice)
         command = _replay(turn, job.record).next
         if isinstance(command, RunTool) and job.record.started == command.call.id:
             # It had begun before the crash: to run it again could do the same thing twice.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from datetime import UTC, datetime
-from importlib import resources
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ log = logging.getLogger(__name__)
 TEMPLATES = ("AGENTS.md", "SOUL.md", "TOOLS.md", "IDENTITY.md", "USER.md", "HEARTBEAT.md")
 #: Only for a brand-new workspace: the agent deletes it when it knows who it is.
 FIRST_RUN = "BOOTSTRAP.md"
+_TEXTS = Path(__file__).parent / "templates"
 _STATE = Path(".openclaw") / "workspace-state.json"
 
 _Stamp = tuple[int, int, int]
@@ -67,7 +67,7 @@ def prepare(folder: Path, *, skip_bootstrap: bool, now: float) -> None:
 def _seed(folder: Path, now: float) -> None:
     brand_new = not any(folder.iterdir())
     for name in (*TEMPLATES, FIRST_RUN) if brand_new else TEMPLATES:
-        _write_new(folder / name, resources.files("worker").joinpath("templates", name).read_bytes())
+        _write_new(folder / name, (_TEXTS / name).read_bytes())
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     (folder / _STATE).parent.mkdir(mode=0o700, exist_ok=True)
     _write_new(folder / _STATE, msgspec.json.encode({"version": 1, "bootstrapSeededAt": at}))

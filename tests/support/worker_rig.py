@@ -12,13 +12,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from protocol import messages as m
 from protocol.envelope import Address, Inbound, Peer, Sender
 from protocol.link import AgentSocket, PeerGone, RouterLinks, new_keypair
-from protocol.pipe import Pipe, make_pair
+from protocol.pipe import Pipe, make_pair, send_blocking
 from protocol.slices import WorkerSlice
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -122,10 +123,8 @@ class RouterEnd:
         message = m.worker_to_router.decode(data)
         self.heard.append(message)
         self.generation = max(self.generation, generation)
-        try:
+        with suppress(PeerGone):
             self._answer(generation, message)
-        except PeerGone:
-            pass
         self._changed.set()
 
     def _answer(self, generation: int, message: Any) -> None:
@@ -172,8 +171,6 @@ class Zygote:
             assert message.pid > 0, message.error
             self.workers.append(message.pid)
             if boot is not None:
-                from protocol.pipe import send_blocking
-
                 send_blocking(ours, boot)
         return message.pid
 

@@ -62,9 +62,12 @@ class Sessions:
     def find(self, key: str) -> Transcript | None:
         """The transcript of a session, None if there is none. Raises NotATranscript."""
         if (transcript := self._open.get(key)) is not None:
-            self._open.move_to_end(key)
-            transcript.refresh()
-            return transcript
+            if not transcript.deleted:
+                self._open.move_to_end(key)
+                transcript.refresh()
+                return transcript
+            self._open.pop(key).close()
+            self._index.pop(key, None)
         if key not in self._index:
             self._scan()
         path = self._path(self._index.get(key))

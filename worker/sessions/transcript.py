@@ -60,8 +60,8 @@ class Transcript:
         return transcript
 
     @classmethod
-    def load(cls, path: Path, keep: int) -> Transcript:
-        """An existing file; a torn last line is cut off. Raises NotATranscript."""
+    def load(cls, path: Path, keep: int, tail: int = TAIL) -> Transcript:
+        """An existing file; a torn last line is cut off. `tail` bytes are read at first. Raises NotATranscript."""
         fd = _open(path, 0)
         try:
             heading = read_heading(_first_line(fd))
@@ -70,7 +70,7 @@ class Transcript:
             transcript = cls(path, fd, heading, keep)
             with transcript._locked():
                 transcript._cut_torn_line()
-                transcript._read_tail(max(TAIL, 2 * keep))
+                transcript._read_tail(max(tail, 2 * keep))
         except BaseException:
             os.close(fd)
             raise
@@ -124,6 +124,11 @@ class Transcript:
             if os.fstat(self._fd).st_size < self._end:
                 self._forget_all()
             self._read_from(self._end)
+
+    @property
+    def deleted(self) -> bool:
+        """Somebody removed the file: what is written from here on would be lost."""
+        return os.fstat(self._fd).st_nlink == 0
 
     def close(self) -> None:
         if self._fd >= 0:
