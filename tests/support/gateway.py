@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ import psutil
 
 #: The command of the environment the tests run in.
 OPENCLAW = [sys.executable, "-m", "supervisor.cli.main"]
-GATEWAY = [sys.executable, "-m", "supervisor"]
+GATEWAY = [*OPENCLAW, "gateway", "run"]
 ROOT = Path(__file__).parents[2]
 READY_TIMEOUT = 30.0
 
@@ -75,13 +76,19 @@ class Gateway:
         path.write_text(json.dumps(whole, indent=2))
         path.chmod(0o600)
 
-    async def start(self, *options: str) -> None:
-        """Start it and wait until it is ready. Raises AssertionError with its output when it ends or hangs."""
-        log = (self.home / "out.log").open("ab")
-        self.process = await asyncio.create_subprocess_exec(
-            *GATEWAY, *options, env=self.environ, cwd=self.home, stdout=log, stderr=log
-        )
-        log.close()
+    async def start(self, *options: str, terminal: bool = False) -> None:
+        """Start it and wait until it is ready. Raises AssertionError with its output when it ends or hangs.
+
+        With `terminal` its output is a terminal (kept in out.log), as when a person types the command.
+        """
+        log = self.home / "out.log"
+        command = [*GATEWAY, *options]
+        if terminal:
+            command = ["script", "-qefc", shlex.join(command), str(log)]
+        with log.open("ab") if not terminal else open(os.devnull, "ab") as out:
+            self.process = await asyncio.create_subprocess_exec(
+                *command, env=self.environ, cwd=self.home, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out
+            )
         try:
             async with asyncio.timeout(READY_TIMEOUT):
                 await self.wait_ready()
