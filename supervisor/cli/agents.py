@@ -290,6 +290,7 @@ def _hint_unconfigured(loaded: Loaded, found: Sequence[rows.Row]) -> None:
 def make_private(folder: Path) -> None:
     """Make a folder that only its owner may enter. Raises UserError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for one in (*reversed(folder.parents), folder):
+            one.mkdir(exist_ok=True, mode=0o700)  # mkdir's own `parents` ignores the mode
     except OSError as error:
         raise UserError(f"cannot make the folder: {error.strerror}", where=str(folder)) from None

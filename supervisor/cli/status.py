@@ -69,7 +69,7 @@ def _overview(ctx: Context, loaded: Loaded, running: c.GatewayStatus | None, rea
     address = endpoint.url(running.host if running else endpoint.bind(gateway)[1], port)
     known, default = agents.agent_ids(loaded.config), agents.default_agent_id(loaded.config)
     now = time.time()
-    state = f"running · pid {running.pid} · since {output.age(running.started_at, now)}" if running else "not running"
+    state = f"running · pid {running.pid} · started {output.age(running.started_at, now)}" if running else "not running"
     rows = [
         ["OS", f"{platform.system()} {platform.release()} · python {platform.python_version()}"],
         ["Dashboard", address],

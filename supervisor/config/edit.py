@@ -194,7 +194,10 @@ def _object_plan(node: Node, value: dict[str, Any]) -> _Plan:
 
 
 def _list_plan(node: Node, value: list[Any]) -> _Plan:
+    """Items of a list of the same length are compared in their places, others by what they say."""
     entries = node.entries or []
+    if len(entries) == len(value):
+        return [_Keep(entry, one) for entry, one in zip(entries, value, strict=True)]
     old, new = [repr(entry.node.value) for entry in entries], [repr(one) for one in value]
     plan: list[_Keep | _Drop | _New] = []
     for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():

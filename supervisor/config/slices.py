@@ -22,6 +22,8 @@ from supervisor.config.secretrefs import SecretMissing, Vault
 __all__ = ["AgentSecrets", "agent_ids", "default_agent_id", "proxy_slice", "router_slice", "worker_slice"]
 
 Warn = Callable[[str], None]
+#: Ports on 127.0.0.1 where a local model server is looked for; set and empty means nowhere.
+PORTS_VARIABLE = "OPENCLAW_LOCAL_MODEL_PORTS"
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]{2,127}")
 
 
@@ -128,7 +130,7 @@ def proxy_slice(
         providers=tuple(_provider(name, one, vault, warn) for name, one in providers.items()),
         environ={name: everything[name] for name in _provider_variables(providers) if everything.get(name)},
         auth_order=_auth_order(config.auth),
-        local_ports=_local_ports(everything.get("OPENCLAW_LOCAL_MODEL_PORTS"), warn),
+        local_ports=_local_ports(environ.get(PORTS_VARIABLE, everything.get(PORTS_VARIABLE)), warn),
         log_level=log_level(config, environ),
     )
 
