@@ -1,0 +1,83 @@
+"""Thin adapters from the vectors' names to the router's and the protocol's own decisions. No logic lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from protocol import ids, session_key
+
+Case = dict[str, Any]
+
+
+def given(case: Case, **names: str) -> dict[str, Any]:
+    """The arguments that are there, under our names."""
+    return {ours: case[theirs] for ours, theirs in names.items() if case.get(theirs) is not None}
+
+
+def present(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def parse_key(case: Case) -> Any:
+    found = session_key.parse_key(case.get("value"))
+    return found and {"agentId": found.agent, "rest": found.rest}
+
+
+def split_thread(case: Case) -> Any:
+    found = session_key.split_thread(case.get("value"))
+    return present(baseSessionKey=found.base, threadId=found.thread)
+
+
+def thread_keys(case: Case) -> Any:
+    options = given(case, parent="parentSessionKey", use_suffix="useSuffix")
+    found = session_key.thread_session_keys(case["baseSessionKey"], case.get("threadId"), **options)
+    return present(sessionKey=found.session, parentSessionKey=found.parent)
+
+
+def peer_key(case: Case) -> Any:
+    options = given(case, dm_scope="dmScope", main_key="mainKey", identity_links="identityLinks")
+    return session_key.peer_session_key(
+        case["agentId"], case["channel"], case.get("accountId"), case["peerKind"], case.get("peerId") or "", **options
+    )
+
+
+def conversation_key(case: Case) -> Any:
+    peer = case.get("peer")
+    pair = (peer["kind"], peer.get("id") or "") if peer else None
+    options = given(case, dm_scope="dmScope", identity_links="identityLinks")
+    return session_key.conversation_key(case["agentId"], case["channel"], case.get("accountId"), pair, **options)
+
+
+def history_key(case: Case) -> Any:
+    return session_key.group_history_key(case["channel"], case.get("accountId"), case["peerKind"], case["peerId"])
+
+
+def store_key(case: Case) -> Any:
+    return session_key.store_key(case["agentId"], case.get("requestKey"), case.get("mainKey"))
+
+
+def canonical_main_key(case: Case) -> Any:
+    options = given((case["cfg"] or {}).get("session") or {}, main_key="mainKey", scope="scope")
+    return session_key.canonical_main_key(case["agentId"], case["sessionKey"], **options)
+
+
+ADAPTERS: dict[str, Callable[[Case], Any]] = {
+    "normalizeAgentId": lambda case: ids.normalize_agent_id(case.get("value")),
+    "isValidAgentId": lambda case: ids.is_valid_agent_id(case.get("value")),
+    "normalizeAccountId": lambda case: ids.normalize_account_id(case.get("value")),
+    "normalizeOptionalAccountId": lambda case: ids.normalize_optional_account_id(case.get("value")),
+    "normalizeMainKey": lambda case: ids.normalize_main_key(case.get("value")),
+    "parseAgentSessionKey": parse_key,
+    "parseThreadSessionSuffix": split_thread,
+    "resolveThreadSessionKeys": thread_keys,
+    "resolveAgentIdFromSessionKey": lambda case: session_key.owner_of(case.get("value")),
+    "classifySessionKeyShape": lambda case: session_key.key_shape(case.get("value")),
+    "toAgentRequestSessionKey": lambda case: session_key.request_key(case.get("value")),
+    "toAgentStoreSessionKey": store_key,
+    "canonicalizeMainSessionAlias": canonical_main_key,
+    "buildGroupHistoryKey": history_key,
+    "buildAgentMainSessionKey": lambda case: session_key.main_session_key(case["agentId"], case.get("mainKey")),
+    "buildAgentPeerSessionKey": peer_key,
+    "buildAgentSessionKey": conversation_key,
+}
