@@ -19,6 +19,8 @@ from typing import Any
 #: Seconds between SIGTERM and SIGKILL, and for the pipe's end after the command has ended.
 TERM_GRACE = 2.0
 EOF_GRACE = 0.3
+#: Seconds for `setsid … &` to leave the group of a shell that has ended already.
+DETACH_GRACE = 0.15
 _READ = 64 * 1024
 
 
@@ -150,7 +152,7 @@ class Processes:
                 await self._terminate(command)
                 left = True
             else:
-                left = not await _within(EOF_GRACE, command.silent.wait())
+                left = await self._left_over(command)
                 _kill_group(command.pid, signal.SIGKILL)
             await _within(EOF_GRACE, command.silent.wait())
             return left
@@ -169,6 +171,15 @@ class Processes:
         """At the worker's own end: nothing it started outlives it."""
         for pid in self._strangers():
             _kill(pid)
+
+    async def _left_over(self, command: Command) -> bool:
+        """Whether something of an ended command still runs in its group; a daemon gets a moment to leave it."""
+        holds_output = not await _within(EOF_GRACE, command.silent.wait())
+        if not self._adopts:
+            return holds_output
+        if self._strangers() - command.before:
+            await asyncio.sleep(DETACH_GRACE)
+        return any(_group(pid) == command.pid for pid in self._strangers() - command.before)
 
     async def _terminate(self, command: Command) -> None:
         """SIGTERM and time to tidy up, then SIGKILL for the group and for those who left it."""
@@ -226,6 +237,13 @@ def _tree() -> dict[int, set[int]]:
                 # The name of the program is in parentheses and may hold anything, also parentheses.
                 tree[int(file.read().rpartition(b")")[2].split()[1])].add(int(name))
     return tree
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def _kill(pid: int) -> None:
