@@ -1,20 +1,21 @@
 """Which agent gets a message: the binding table, most specific rule first (RULES 3.2).
 
-A binding belongs to exactly one tier by its most specific field. Tiers are tried in order, the first binding in config
-order that holds in full wins its tier. `build` makes an index per channel, account and tier key, so that `resolve`
-costs the same for ten bindings and for a hundred thousand.
+A binding belongs to exactly one tier by its most specific field. Tiers are tried in order; in a tier the first binding
+in config order of which every field holds wins. `build` makes an index so that `resolve` costs the same for ten
+bindings and for a hundred thousand: a rule is found by everything it states at once, and which combinations of fields
+are stated at all (the shapes) is known per channel, account and tier.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from protocol.config import Binding, DmScope, Session
 from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id, normalize_agent_id, normalize_channel
-from protocol.session_key import main_session_key, peer_session_key
+from protocol.session_key import conversation_key, main_session_key
 
 MatchedBy = Literal[
     "binding.peer",
@@ -29,25 +30,20 @@ MatchedBy = Literal[
 ]
 _Bucket = Literal["peer", "wildcard", "guild+roles", "guild", "team", "account", "channel"]
 _ANY = "*"
+#: Group and channel match each other (RULES D12).
 _KINDS = {"direct": "direct", "dm": "direct", "group": "room", "channel": "room"}
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """One binding, normalised. `kind` has group and channel as one (`room`), since they match each other."""
-
-    index: int
-    agent: str
-    bucket: _Bucket
-    kind: str
-    peer: str
-    guild: str
-    team: str
-    roles: frozenset[str]
-    dm_scope: DmScope | None
+#: The tiers below the peer ones, in order; they need no key beyond the fields of the rule.
+_LOWER: tuple[tuple[_Bucket, MatchedBy], ...] = (
+    ("guild+roles", "binding.guild+roles"),
+    ("guild", "binding.guild"),
+    ("team", "binding.team"),
+    ("account", "binding.account"),
+    ("channel", "binding.channel"),
+)
 
 
 class RouteInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a message decides its route."""
+    """What of a message decides its route. Peers are (kind, id)."""
 
     channel: str
     account: str | None = None
@@ -68,15 +64,62 @@ class Resolution(NamedTuple):
     matched_by: MatchedBy
     binding: int | None
 
+    @property
+    def last_route(self) -> Literal["main", "session"]:
+        """Whose last route this message sets: the main session's, or only its own."""
+        return "main" if self.session_key == self.main_session_key else "session"
 
-class Table(msgspec.Struct):
-    """The index: (channel, account or `*`, bucket, key...) -> rules in config order."""
 
-    rules: dict[tuple[str, ...], list[Rule]]
-    agents: frozenset[str]
-    default_agent: str
-    default_accounts: Mapping[str, str]
-    session: Session
+class Rule(NamedTuple):
+    """What is left of a binding once it is in the index."""
+
+    order: int
+    agent: str
+    dm_scope: DmScope | None
+
+
+class _Key(NamedTuple):
+    """Everything a rule states; None for what it does not."""
+
+    peer: str
+    guild: str | None
+    team: str | None
+    role: str | None
+
+
+class _Shape(NamedTuple):
+    """Which fields a rule states beside its peer."""
+
+    guild: bool
+    team: bool
+    roles: bool
+
+
+class _Shelf:
+    """The rules of one tier of one account: the first in config order for each key."""
+
+    __slots__ = ("rules", "shapes")
+
+    def __init__(self) -> None:
+        self.rules: dict[_Key, Rule] = {}
+        self.shapes: set[_Shape] = set()
+
+
+_Book = dict[_Bucket, _Shelf]
+
+
+class Table:
+    """The index, and what else decides: a whole configuration's answer to "whose is it?"."""
+
+    def __init__(self, default_agent: str, default_accounts: Mapping[str, str], session: Session) -> None:
+        self.books: dict[tuple[str, str], _Book] = {}
+        self.default_agent = default_agent
+        self.default_accounts = default_accounts
+        self.session = session
+
+    def __repr__(self) -> str:
+        rules = {rule.order for book in self.books.values() for shelf in book.values() for rule in shelf.rules.values()}
+        return f"<Table {len(rules)} bindings, default {self.default_agent}>"
 
 
 def build(
@@ -89,159 +132,130 @@ def build(
 ) -> Table:
     """Index the bindings. `agents` are the configured ids (empty: any id is taken as it is); `default_accounts` maps a
     channel to the account that a binding without accountId means."""
-    table = Table({}, frozenset(agents), default_agent, default_accounts, session or Session())
+    table = Table(default_agent, default_accounts, session or Session())
+    known = frozenset(agents)
     for index, binding in enumerate(bindings):
         channel = normalize_channel(binding.match.channel)
         if binding.type == "route" and channel:
-            rule = _rule(index, binding)
-            if rule is not None:
-                key = (channel, _account_pattern(table, channel, binding), rule.bucket, *_key(rule))
-                table.rules.setdefault(key, []).append(rule)
+            own = binding.session.dm_scope if binding.session else None
+            rule = Rule(index, _agent(binding, known, default_agent), own)
+            _file(table, channel, binding, rule)
     return table
 
 
 def resolve(table: Table, message: RouteInput) -> Resolution:
-    """Route one message."""
+    """Route one message. A message that names no account is taken as of the account `default`, as by the original."""
     channel = normalize_channel(message.channel)
-    account = normalize_account_id(message.account or table.default_accounts.get(channel))
+    account = normalize_account_id(message.account)
     rule, matched_by = _search(table, channel, account, message)
-    agent = _agent(table, rule)
-    kind, peer = message.peer or ("direct", "")
-    key = peer_session_key(
+    agent, session = rule.agent if rule else table.default_agent, table.session
+    key = conversation_key(
         agent,
         channel,
         account,
-        kind,
-        peer,
-        dm_scope=(rule and rule.dm_scope) or table.session.dm_scope or "main",
-        main_key=table.session.main_key,
-        identity_links=table.session.identity_links,
+        message.peer,
+        dm_scope=(rule and rule.dm_scope) or session.dm_scope or "main",
+        main_key=session.main_key,
+        identity_links=session.identity_links,
     )
-    return Resolution(
-        agent,
-        account,
-        key,
-        main_session_key(agent, table.session.main_key),
-        matched_by,
-        rule.index if rule else None,
-    )
+    main = main_session_key(agent, session.main_key)
+    return Resolution(agent, account, key, main, matched_by, rule.order if rule else None)
+
+
+# --- looking up --------------------------------------------------------------------------------------------------
 
 
 def _search(table: Table, channel: str, account: str, message: RouteInput) -> tuple[Rule | None, MatchedBy]:
-    peer, parent = _peer(message.peer), _peer(message.parent_peer)
-    tiers: list[tuple[MatchedBy, _Bucket, tuple[str, ...]]] = []
-    if peer:
-        tiers.append(("binding.peer", "peer", peer))
-    if parent:
-        tiers.append(("binding.peer.parent", "peer", parent))
-    if message.peer:
-        kind = _KINDS.get(message.peer[0], "")
-        tiers.append(("binding.peer.wildcard", "wildcard", (kind,)))
-    if message.guild and message.roles:
-        tiers.append(("binding.guild+roles", "guild+roles", (message.guild,)))
-    if message.guild:
-        tiers.append(("binding.guild", "guild", (message.guild,)))
-    if message.team:
-        tiers.append(("binding.team", "team", (message.team,)))
-    tiers += [("binding.account", "account", ()), ("binding.channel", "channel", ())]
-    for matched_by, bucket, key in tiers:
-        rule = _first(table, channel, account, bucket, key, message)
-        if rule is not None:
-            return rule, matched_by
+    books = [book for name in (account, _ANY) if (book := table.books.get((channel, name)))]
+    if books:
+        for bucket, matched_by, peer in _tiers(message):
+            found = [rule for book in books if (shelf := book.get(bucket)) and (rule := _first(shelf, peer, message))]
+            if found:
+                # The account's own rules and those of `*` are one list: the earlier binding wins.
+                return min(found), matched_by
     return None, "default"
 
 
-def _first(
-    table: Table, channel: str, account: str, bucket: _Bucket, key: tuple[str, ...], message: RouteInput
-) -> Rule | None:
-    """The first rule in config order whose other fields hold too, over the account's own list and the `*` list."""
-    best: Rule | None = None
-    for pattern in (account, _ANY):
-        for rule in table.rules.get((channel, pattern, bucket, *key), ()):
-            if best is not None and rule.index > best.index:
-                break
-            if _holds(rule, message):
-                best = rule
-                break
-    return best
-
-
-def _holds(rule: Rule, message: RouteInput) -> bool:
-    return (
-        (not rule.guild or rule.guild == message.guild)
-        and (not rule.team or rule.team == message.team)
-        and (not rule.roles or not rule.roles.isdisjoint(message.roles))
-    )
-
-
-def _agent(table: Table, rule: Rule | None) -> str:
-    if rule is None or not rule.agent:
-        return table.default_agent
-    agent = normalize_agent_id(rule.agent)
-    return agent if not table.agents or agent in table.agents else table.default_agent
-
-
-def _rule(index: int, binding: Binding) -> Rule | None:
-    match = binding.match
-    guild, team = _id(match.guild_id), _id(match.team_id)
-    roles = frozenset(match.roles or ())
-    kind = peer = ""
-    if match.peer is not None:
-        kind = _KINDS.get(match.peer.kind.strip().lower(), "")
-        peer = _id(match.peer.id)
-        if not kind or not peer:
-            return None
-    return Rule(
-        index=index,
-        agent=binding.agent_id.strip(),
-        bucket=_bucket(peer, guild, roles, team, (match.account_id or "").strip()),
-        kind=kind,
-        peer=peer,
-        guild=guild,
-        team=team,
-        roles=roles,
-        dm_scope=binding.session.dm_scope if binding.session else None,
-    )
-
-
-def _bucket(peer: str, guild: str, roles: frozenset[str], team: str, account: str) -> _Bucket:
+def _tiers(message: RouteInput) -> Iterator[tuple[_Bucket, MatchedBy, str]]:
+    """The tiers a message can match in, with the peer each asks for."""
+    if peer := _peer(message.peer):
+        yield "peer", "binding.peer", peer
+    if parent := _peer(message.parent_peer):
+        yield "peer", "binding.peer.parent", parent
     if peer:
-        return "wildcard" if peer == _ANY else "peer"
+        yield "wildcard", "binding.peer.wildcard", peer.partition(":")[0]
+    for bucket, matched_by in _LOWER:
+        yield bucket, matched_by, ""
+
+
+def _first(shelf: _Shelf, peer: str, message: RouteInput) -> Rule | None:
+    """The first rule in config order that states this peer and of which every other field holds too."""
+    found = [rule for key in _keys(shelf, peer, message) if (rule := shelf.rules.get(key))]
+    return min(found) if found else None
+
+
+def _keys(shelf: _Shelf, peer: str, message: RouteInput) -> Iterator[_Key]:
+    guild, team = message.guild.strip(), message.team.strip()
+    for shape in shelf.shapes:
+        if (shape.guild and not guild) or (shape.team and not team):
+            continue
+        for role in message.roles if shape.roles else (None,):
+            yield _Key(peer, guild if shape.guild else None, team if shape.team else None, role)
+
+
+def _peer(peer: tuple[str, str] | None) -> str:
+    """`kind:id` as the index has it, empty for a peer that no binding can name."""
+    if peer is None:
+        return ""
+    kind, id = _KINDS.get(peer[0].strip().lower()), peer[1].strip()
+    return f"{kind}:{id}" if kind and id else ""
+
+
+# --- filing ------------------------------------------------------------------------------------------------------
+
+
+def _file(table: Table, channel: str, binding: Binding, rule: Rule) -> None:
+    match = binding.match
+    guild, team, roles = _id(match.guild_id) or None, _id(match.team_id) or None, match.roles or ()
+    peer, pattern = "", _account_pattern(table, channel, match.account_id)
+    if match.peer is not None:
+        peer = _peer((match.peer.kind, _id(match.peer.id)))
+        if not peer:
+            return  # names no possible peer, so it matches no message
+    bucket = _bucket(peer, guild, roles, team, pattern)
+    shelf = table.books.setdefault((channel, pattern), {}).setdefault(bucket, _Shelf())
+    shelf.shapes.add(_Shape(guild is not None, team is not None, bool(roles)))
+    peer = peer.partition(":")[0] if bucket == "wildcard" else peer
+    for role in roles or (None,):
+        shelf.rules.setdefault(_Key(peer, guild, team, role), rule)
+
+
+def _bucket(peer: str, guild: str | None, roles: Sequence[str], team: str | None, pattern: str) -> _Bucket:
+    if peer:
+        return "wildcard" if peer.endswith(f":{_ANY}") and peer.count(":") == 1 else "peer"
     if guild:
         return "guild+roles" if roles else "guild"
     if team:
         return "team"
-    return "channel" if account == _ANY else "account"
+    return "channel" if pattern == _ANY else "account"
 
 
-def _key(rule: Rule) -> tuple[str, ...]:
-    match rule.bucket:
-        case "peer":
-            return (rule.kind, rule.peer)
-        case "wildcard":
-            return (rule.kind,)
-        case "guild+roles" | "guild":
-            return (rule.guild,)
-        case "team":
-            return (rule.team,)
-    return ()
+def _agent(binding: Binding, known: frozenset[str], default_agent: str) -> str:
+    """The agent a binding leads to: an unknown one still wins its tier, for the default agent (RULES D11)."""
+    if not binding.agent_id.strip():
+        return default_agent
+    agent = normalize_agent_id(binding.agent_id)
+    return agent if not known or agent in known else default_agent
 
 
-def _account_pattern(table: Table, channel: str, binding: Binding) -> str:
-    text = (binding.match.account_id or "").strip()
+def _account_pattern(table: Table, channel: str, account: str | None) -> str:
+    """`*`, or the one account a binding is for; unnamed, the channel's default account (RULES D4)."""
+    text = (account or "").strip()
     if text == _ANY:
         return _ANY
     return normalize_account_id(text) if text else table.default_accounts.get(channel, DEFAULT_ACCOUNT_ID)
 
 
-def _peer(peer: tuple[str, str] | None) -> tuple[str, str] | None:
-    if peer is None:
-        return None
-    kind, id = _KINDS.get(peer[0], ""), peer[1].strip()
-    return (kind, id) if kind and id else None
-
-
-def _id(value: Any) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+def _id(value: str | int | None) -> str:
+    """Ids may be written as numbers."""
+    return "" if value is None else str(value).strip()

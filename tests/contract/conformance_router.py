@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from protocol import ids, session_key
+from protocol.accounts import default_account_id, sections
+from protocol.config import Binding, Config
+from router import routing
+from supervisor.config.agents import agent_ids, default_agent_id
 
 Case = dict[str, Any]
 
@@ -62,6 +68,38 @@ def canonical_main_key(case: Case) -> Any:
     return session_key.canonical_main_key(case["agentId"], case["sessionKey"], **options)
 
 
+def pair(peer: Case | None) -> tuple[str, str] | None:
+    return (peer["kind"], str(peer["id"])) if peer else None
+
+
+def table_of(cfg: Case) -> routing.Table:
+    kept = {key: value for key, value in cfg.items() if key in ("agents", "session")}
+    config = msgspec.convert(kept, Config, strict=False)
+    return routing.build(
+        msgspec.convert(cfg.get("bindings") or [], list[Binding]),
+        agents=agent_ids(config) if config.agents.list else (),
+        default_agent=default_agent_id(config),
+        default_accounts={name: default_account_id(section) for name, section in sections(cfg.get("channels") or {})},
+        session=config.session,
+    )
+
+
+def route(case: Case) -> Any:
+    options = given(case, account="accountId", guild="guildId", team="teamId", roles="memberRoleIds")
+    peers = {"peer": pair(case.get("peer")), "parent_peer": pair(case.get("parentPeer"))}
+    message = routing.RouteInput(channel=case["channel"], **peers, **options)
+    found = routing.resolve(table_of(case["cfg"] or {}), message)
+    return {
+        "agentId": found.agent,
+        "channel": ids.normalize_channel(case["channel"]),
+        "accountId": found.account,
+        "sessionKey": found.session_key,
+        "mainSessionKey": found.main_session_key,
+        "lastRoutePolicy": found.last_route,
+        "matchedBy": found.matched_by,
+    }
+
+
 ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "normalizeAgentId": lambda case: ids.normalize_agent_id(case.get("value")),
     "isValidAgentId": lambda case: ids.is_valid_agent_id(case.get("value")),
@@ -76,6 +114,7 @@ ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "toAgentRequestSessionKey": lambda case: session_key.request_key(case.get("value")),
     "toAgentStoreSessionKey": store_key,
     "canonicalizeMainSessionAlias": canonical_main_key,
+    "resolveAgentRoute": route,
     "buildGroupHistoryKey": history_key,
     "buildAgentMainSessionKey": lambda case: session_key.main_session_key(case["agentId"], case.get("mainKey")),
     "buildAgentPeerSessionKey": peer_key,
