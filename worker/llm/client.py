@@ -7,6 +7,7 @@ errors end here; what leaves is ModelBusy or ModelRefused.
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -40,6 +41,8 @@ ROUTE_TIMEOUT = 10.0
 ROUTE_AGE = 5.0
 #: Seconds to wait for the end of a body after the answer is complete.
 DRAIN_TIMEOUT = 0.25
+#: Largest question written in one piece, in bytes.
+MAX_AT_ONCE = 256 * 1024
 #: Largest answer in bytes, and largest error body we look into.
 MAX_RESPONSE = 64 * 1024 * 1024
 MAX_ERROR = 64 * 1024
@@ -91,8 +94,10 @@ class ProxyClient:
         """
         timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, sock_read=self._idle_timeout)
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream"}
+        # A large body goes out in pieces, so that other sessions of this agent run meanwhile.
+        data = body if len(body) <= MAX_AT_ONCE else io.BytesIO(body)
         try:
-            async with self._open().post(f"{_BASE}{path}", data=body, headers=headers, timeout=timeout) as response:
+            async with self._open().post(f"{_BASE}{path}", data=data, headers=headers, timeout=timeout) as response:
                 if response.status != 200:
                     said = await _read_some(response, MAX_ERROR)
                     raise from_status(response.status, said, response.headers.get("Retry-After"), time.time())
