@@ -49,11 +49,12 @@ async def forward(
 ) -> web.StreamResponse:
     """Raises Fault for everything that happens before the answer has begun."""
     provider = upstream.provider
+    upload = _Upload(request, limits)
     timeout = aiohttp.ClientTimeout(total=None, connect=limits.connect, sock_read=limits.idle)
     try:
         async with session.post(
             provider.url,
-            data=_upload(request, limits),
+            data=upload.pieces(),
             headers=headers.to_vendor(request.headers, provider, upstream.credential),
             timeout=timeout,
             allow_redirects=False,
@@ -62,7 +63,7 @@ async def forward(
                 return await _refusal(answer, upstream, call)
             return await _relay(request, answer, upstream, call)
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-        raise _unreachable(error, provider) from None
+        raise upload.fault or _unreachable(error, provider) from None
 
 
 def check(request: web.BaseRequest) -> None:
@@ -70,26 +71,43 @@ def check(request: web.BaseRequest) -> None:
     if request.headers.get("Content-Encoding", "identity") != "identity":
         raise Fault(415, "send the request body without Content-Encoding")
     if (request.content_length or 0) > MAX_BODY:
-        raise Fault(413, f"the request is over {MAX_BODY} bytes")
+        raise _too_large()
 
 
-async def _upload(request: web.BaseRequest, limits: Limits) -> AsyncIterator[bytes]:
-    size = 0
-    while True:
-        async with asyncio.timeout(limits.upload):
-            chunk = await request.content.readany()
-        if not chunk:
-            return
-        size += len(chunk)
-        if size > MAX_BODY:
-            raise Fault(413, f"the request is over {MAX_BODY} bytes")
-        yield chunk
+class _Upload:
+    """The worker's body on its way out. What ends it early is kept, since the HTTP client wraps what it raises."""
+
+    def __init__(self, request: web.BaseRequest, limits: Limits) -> None:
+        self._content = request.content
+        self._patience = limits.upload
+        self.fault: Fault | None = None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        size = 0
+        while chunk := await self._piece():
+            size += len(chunk)
+            if size > MAX_BODY:
+                self.fault = _too_large()
+                raise self.fault
+            yield chunk
+
+    async def _piece(self) -> bytes:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._content.readany()
+        except TimeoutError:
+            self.fault = Fault(408, "the question did not arrive in time")
+            raise self.fault from None
+
+
+def _too_large() -> Fault:
+    return Fault(413, f"the request is over {MAX_BODY} bytes")
 
 
 async def _relay(
     request: web.BaseRequest, answer: aiohttp.ClientResponse, upstream: Upstream, call: Call
 ) -> web.StreamResponse:
-    response = web.StreamResponse(headers=headers.to_worker(answer.headers))
+    response = web.StreamResponse(headers=headers.to_worker(answer.headers, upstream.credential))
     await response.prepare(request)
     try:
         async for chunk in answer.content.iter_any():
@@ -121,13 +139,13 @@ async def _refusal(answer: aiohttp.ClientResponse, upstream: Upstream, call: Cal
     if answer.status == 401:
         source = upstream.credential.source
         raise Fault(401, f'{name} rejects the API key of agent "{upstream.agent}" ({source})')
-    retry_after = answer.headers.get("Retry-After", "")[:64]
+    passed = headers.to_worker(answer.headers, upstream.credential)
     if answer.status < 400:
         raise Fault(502, f"{name} answers with a redirect (HTTP {answer.status}), which is not followed with a key")
     said = faults.without(upstream.credential.key, await _read(answer))
     if not faults.is_json_object(said):
-        raise Fault(answer.status, f"{name} answers HTTP {answer.status}", retry_after=retry_after)
-    passed = {**headers.to_worker(answer.headers), "content-type": "application/json"}
+        raise Fault(answer.status, f"{name} answers HTTP {answer.status}", retry_after=passed.get("retry-after", ""))
+    passed["content-type"] = "application/json"
     return web.Response(status=answer.status, body=said, headers=passed)
 
 

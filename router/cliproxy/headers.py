@@ -36,10 +36,13 @@ def to_vendor(given: Mapping[str, str], provider: Provider, credential: Credenti
     return headers
 
 
-def to_worker(given: Mapping[str, str]) -> dict[str, str]:
-    """The headers of the answer that the worker may see: no cookies, no account names, nothing of the hop."""
+def to_worker(given: Mapping[str, str], credential: Credential) -> dict[str, str]:
+    """The headers of the answer that the worker may see, in lower case: no cookies, no accounts, nothing of the hop.
+
+    A header that quotes the key stays here, whatever its name.
+    """
     return {
         name: value[:_MAX_VALUE]
-        for name, value in given.items()
-        if (lowered := name.lower()) in _TO_WORKER or lowered.startswith(_TO_WORKER_PREFIXES)
+        for name, value in ((name.lower(), value) for name, value in given.items())
+        if (name in _TO_WORKER or name.startswith(_TO_WORKER_PREFIXES)) and credential.key not in value
     }

@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -80,7 +81,7 @@ class Proxy:
         server = web.Server(self._handle, access_log=None, handler_cancellation=True)
         self._runner = web.ServerRunner(server, shutdown_timeout=0)
         await self._runner.setup()
-        await _listen(self._runner, Path(self._settings.socket))
+        self._socket = await _listen(self._runner, Path(self._settings.socket))
 
     async def stop(self, grace: float = 0.0) -> None:
         """Take nothing new, let running requests go on for `grace` seconds, close."""
@@ -91,6 +92,7 @@ class Proxy:
             runner.server.pre_shutdown()
             await runner.server.shutdown(grace)
             await runner.cleanup()
+            _remove(*self._socket)
         if self._session is not None:
             await self._session.close()
 
@@ -112,7 +114,11 @@ class Proxy:
         except Fault as fault:
             extra = {"Retry-After": fault.retry_after} if fault.retry_after else None
             said = faults.body(fault, api)
-            return web.Response(status=fault.status, body=said, content_type="application/json", headers=extra)
+            response = web.Response(status=fault.status, body=said, content_type="application/json", headers=extra)
+            if not request.content.at_eof():
+                # What is left of the question must not be taken for the next one.
+                response.force_close()
+            return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.StreamResponse:
         view = self._view
@@ -178,9 +184,17 @@ def _identify(request: web.BaseRequest, view: _View) -> AgentSlice:
     return agent
 
 
-async def _listen(runner: web.ServerRunner, path: Path) -> None:
-    """The folder keeps others out from the first moment on; the socket's own mode says the same."""
+async def _listen(runner: web.ServerRunner, path: Path) -> tuple[Path, int]:
+    """The socket's path and inode. The folder keeps others out from the first moment on; the mode says the same."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.chmod(path.parent, 0o700)
     await web.UnixSite(runner, path).start()
     os.chmod(path, 0o600)
+    return path, os.stat(path).st_ino
+
+
+def _remove(path: Path, inode: int) -> None:
+    """Take our socket away, unless a later proxy has already put its own there."""
+    with suppress(FileNotFoundError):
+        if os.stat(path).st_ino == inode:
+            path.unlink()

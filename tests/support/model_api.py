@@ -43,7 +43,7 @@ class Reply:
     message: str = ""
     kind: str = ""
     retry_after: str | None = None
-    after: int = 3
+    after: int = 4
     cut: bool = False
     garbage: bool = False
     error_event: str = ""
