@@ -156,9 +156,8 @@ class Turns:
         if queue is None:
             return
         self._wanted.discard(agent)
-        for id in hello.done:
-            self._finish(queue, generation, id, "answered", "")
-        queue.connect(generation, hello.running)
+        # What is done there is not delivered again; its Done, with the outcome, follows.
+        queue.connect(generation, (*hello.running, *hello.done))
         self._pump(agent)
 
     def worker_said(self, agent: str, generation: int, message: m.WorkerToRouter) -> None:

@@ -82,7 +82,7 @@ def _discard(ctx: Context, folder: Path) -> str:
     """Never the state folder, the home or what holds them, whatever the configuration names."""
     if ctx.paths.state.is_relative_to(folder) or ctx.paths.home.is_relative_to(folder):
         return f"Failed to move to Trash (manual delete): {ctx.short(folder)}"
-    if move_to_trash(folder, ctx.paths.home) is None:
+    if move_to_trash(folder, ctx.paths.home, ctx.environ) is None:
         return f"Failed to move to Trash (manual delete): {ctx.short(folder)}"
     return f"Moved to Trash: {ctx.short(folder)}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -10,9 +11,9 @@ from urllib.parse import quote
 _MAX_NAMES = 1000
 
 
-def move_to_trash(path: Path, home: Path) -> Path | None:
+def move_to_trash(path: Path, home: Path, environ: Mapping[str, str]) -> Path | None:
     """Move a file or folder to the home trash; its new place, or None where that is not possible."""
-    data = os.environ.get("XDG_DATA_HOME", "")
+    data = environ.get("XDG_DATA_HOME", "")
     root = (Path(data) if data.startswith("/") else home / ".local" / "share") / "Trash"
     try:
         for folder in (root / "files", root / "info"):

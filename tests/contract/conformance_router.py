@@ -9,8 +9,8 @@ import msgspec
 
 from protocol import ids, session_key
 from protocol.accounts import default_account_id, sections
-from protocol.config import Binding, Config
-from router import routing
+from protocol.config import Agent, Binding, Config, GroupChat, Identity
+from router import mentions, routing
 from supervisor.config.agents import agent_ids, default_agent_id
 
 Case = dict[str, Any]
@@ -100,6 +100,39 @@ def route(case: Case) -> Any:
     }
 
 
+def mention(case: Case) -> Any:
+    cfg = case["cfg"] or {}
+    config = msgspec.convert({k: v for k, v in cfg.items() if k in ("agents", "messages")}, Config, strict=False)
+    agent = next((one for one in config.agents.list if ids.normalize_agent_id(one.id) == case["agentId"]), Agent())
+    wanted = mentions.patterns(
+        agent.group_chat or GroupChat(), config.messages.group_chat, agent.identity or Identity()
+    )
+    named = mentions.named_in(case["text"], wanted)
+    return {"mentioned": named, "patterns": wanted, "regexes": mentions.usable(wanted)}
+
+
+def mention_decision(case: Case) -> Any:
+    facts, policy = case["facts"], case["policy"]
+    kinds = facts["implicitMentionKinds"]
+    found = mentions.decide(
+        mentions.Facts(facts["canDetectMention"], facts["wasMentioned"], facts["hasAnyMention"], kinds),
+        mentions.Policy(
+            policy["isGroup"],
+            policy["requireMention"],
+            policy["allowTextCommands"],
+            policy["hasControlCommand"],
+            policy["commandAuthorized"],
+        ),
+    )
+    return {
+        "implicitMention": bool(kinds),
+        "matchedImplicitMentionKinds": kinds,
+        "effectiveWasMentioned": found.mentioned,
+        "shouldBypassMention": found.command,
+        "shouldSkip": found.skip,
+    }
+
+
 ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "normalizeAgentId": lambda case: ids.normalize_agent_id(case.get("value")),
     "isValidAgentId": lambda case: ids.is_valid_agent_id(case.get("value")),
@@ -114,6 +147,8 @@ ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "toAgentRequestSessionKey": lambda case: session_key.request_key(case.get("value")),
     "toAgentStoreSessionKey": store_key,
     "canonicalizeMainSessionAlias": canonical_main_key,
+    "mention": mention,
+    "mentionDecision": mention_decision,
     "resolveAgentRoute": route,
     "buildGroupHistoryKey": history_key,
     "buildAgentMainSessionKey": lambda case: session_key.main_session_key(case["agentId"], case.get("mainKey")),
