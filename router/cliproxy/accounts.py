@@ -86,8 +86,12 @@ def missing(asker: Asker, provider: Provider) -> Missing:
 
 
 def _own_key(agent: AgentSlice, provider: Provider) -> Credential | Missing | None:
+    if provider.local:
+        return None
+    if agent.api_key_problem:
+        return Missing(agent.api_key_problem, ("openclaw config validate",), final=True)
     key = agent.api_key.strip()
-    if not key or provider.local:
+    if not key:
         return None
     owner = owner_of_key(key)
     if owner and owner != provider.id and not provider.own_url:

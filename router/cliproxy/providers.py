@@ -75,7 +75,7 @@ BUILT_IN = (
         id="anthropic",
         api="anthropic-messages",
         base_url="https://api.anthropic.com",
-        default_model="claude-sonnet-4-5",
+        default_model="claude-sonnet-4-6",
         variables=("ANTHROPIC_API_KEY",),
         url_variable="ANTHROPIC_BASE_URL",
     ),

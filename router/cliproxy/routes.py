@@ -57,7 +57,7 @@ def decide(directory: Directory, model: str, local: Mapping[str, str] | None) ->
         model,
         Missing(
             f'Unknown provider "{unknown}" in model "{model}"',
-            ("openclaw config set agents.defaults.model anthropic/claude-sonnet-4-5",),
+            ("openclaw config set agents.defaults.model anthropic/claude-sonnet-4-6",),
         ),
     )
 

@@ -172,18 +172,27 @@ def _decoded(data: bytes) -> Any:
         return None
 
 
+#: Both versions the vendor serves (platform.claude.com, "Versions"); the newer one knows no sampling parameters.
+_VERSIONS = ("2023-06-01", "2026-10-21")
+_SAMPLING = {"temperature", "top_p", "top_k"}
+
+
 class _Anthropic:
     def key(self, request: web.BaseRequest) -> str:
-        return request.headers.get("x-api-key", "")
+        """The vendor takes either header; its own SDK went from the first to the second with version 2."""
+        return request.headers.get("x-api-key") or request.headers.get("Authorization", "").removeprefix("Bearer ")
 
     def refuse(self, request: web.BaseRequest, seen: Seen, keys: set[str] | None) -> Reply | None:
         if not seen.key:
             return Reply(status=401, message="x-api-key header is required")
         if keys is not None and seen.key not in keys:
             return Reply(status=401, message="invalid x-api-key")
-        if request.headers.get("anthropic-version") != "2023-06-01":
+        version = request.headers.get("anthropic-version", "")
+        if version not in _VERSIONS:
             return Reply(status=400, message="anthropic-version: header is required")
         complaint = judge_anthropic(seen.body)
+        if not complaint and version == _VERSIONS[1] and (found := _SAMPLING.intersection(seen.body)):
+            complaint = f"{found.pop()}: Extra inputs are not permitted"
         return Reply(status=400, message=complaint) if complaint else None
 
     def error(self, kind: str, message: str) -> bytes:

@@ -61,6 +61,12 @@ def test_nothing_at_all_says_what_to_type() -> None:
     )
 
 
+def test_an_own_key_that_could_not_be_read_is_not_replaced_by_another() -> None:
+    slice_ = AgentSlice(agent="main", token_sha256="", agent_dir="/a", api_key_problem="apiKey: $X is not set")
+    found = refusal(ask(Asker(slice_, NO_PROFILES), environ=ENV))
+    assert found.reason == "apiKey: $X is not set" and found.final
+
+
 def test_a_key_that_names_another_vendor_is_not_shown_to_this_one() -> None:
     assert refusal(ask(asker("sk-ant-own"), "openai")).absent
     assert isinstance(ask(asker("sk-anything"), "openai"), Credential)

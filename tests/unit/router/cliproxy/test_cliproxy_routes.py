@@ -40,12 +40,12 @@ def offline(*given: Any, **more: Any) -> Route:
     [
         ("anthropic/claude-opus-4-6", ("anthropic-messages", "anthropic", "claude-opus-4-6")),
         ("Anthropic/claude-sonnet-4", ("anthropic-messages", "anthropic", "claude-sonnet-4")),
-        ("anthropic/", ("anthropic-messages", "anthropic", "claude-sonnet-4-5")),
+        ("anthropic/", ("anthropic-messages", "anthropic", "claude-sonnet-4-6")),
         ("claude-opus-4-6", ("anthropic-messages", "anthropic", "claude-opus-4-6")),
         ("gpt-5.5", ("openai-completions", "openai", "gpt-5.5")),
         ("openai/ft:gpt/x", ("openai-completions", "openai", "ft:gpt/x")),
         ("mystery", ("anthropic-messages", "anthropic", "mystery")),
-        ("", ("anthropic-messages", "anthropic", "claude-sonnet-4-5")),
+        ("", ("anthropic-messages", "anthropic", "claude-sonnet-4-6")),
     ],
 )
 def test_a_named_model_goes_to_its_provider(model: str, expected: tuple[str, str, str]) -> None:
