@@ -103,7 +103,8 @@ def route(case: Case) -> Any:
 def mention(case: Case) -> Any:
     cfg = case["cfg"] or {}
     config = msgspec.convert({k: v for k, v in cfg.items() if k in ("agents", "messages")}, Config, strict=False)
-    agent = next((one for one in config.agents.list if ids.normalize_agent_id(one.id) == case["agentId"]), Agent())
+    known = {ids.normalize_agent_id(agent.id): agent for agent in config.agents.list}
+    agent = known.get(ids.normalize_agent_id(case["agentId"])) or Agent(id="main")
     wanted = mentions.patterns(
         agent.group_chat or GroupChat(), config.messages.group_chat, agent.identity or Identity()
     )
