@@ -100,8 +100,8 @@ def bind_sequence(case: dict[str, Any]) -> Any:
     rows = config.get("bindings") or []
     known = [roster.id_of(entry) for entry in roster.listed(config)] or ["main"]
     for op in case["ops"]:
-        agent, specs = (op.get("agent") or "").strip() or agents.default_agent_id(config_of(case)), op.get("specs") or []
-        parsed, errors = bindings.parse_specs(agent, specs, channels.LABELS)
+        agent = (op.get("agent") or "").strip() or agents.default_agent_id(config_of(case))
+        parsed, errors = bindings.parse_specs(agent, op.get("specs") or [], channels.LABELS)
         if normalize_agent_id(agent) not in known:
             steps.append({"errors": [f'Agent "{agent}" not found.']})
         elif errors or not (parsed or op.get("all")):
