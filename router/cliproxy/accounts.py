@@ -79,10 +79,14 @@ def resolve(asker: Asker, provider: Provider, settings: ProxySlice, now: float) 
 
 def missing(asker: Asker, provider: Provider) -> Missing:
     """What a person can do about a provider without a key."""
-    hints = [f"export {name}=... && openclaw gateway restart" for name in provider.variables[:1]]
-    hints.append(f"nano {asker.profile_path}")
-    hints.append(LOCAL_COMMANDS["ollama"])
-    return Missing(f'No API key found for provider "{provider.id}"', tuple(hints), absent=True)
+    place = f"env.{provider.variables[0]}" if provider.variables else f"models.providers.{provider.id}.apiKey"
+    hints = (set_key(place), f"nano {asker.profile_path}", LOCAL_COMMANDS["ollama"])
+    return Missing(f'No API key found for provider "{provider.id}"', hints, absent=True)
+
+
+def set_key(place: str) -> str:
+    """What to type for a key that a running gateway shall use; an `export` would not reach it any more."""
+    return f"openclaw config set {place} YOUR-KEY && openclaw gateway restart"
 
 
 def _own_key(agent: AgentSlice, provider: Provider) -> Credential | Missing | None:

@@ -53,7 +53,7 @@ def _fail(message: str, hint: str) -> typer.Exit:
 def _not_here(what: str) -> typer.Exit:
     return _fail(
         f"this build has no {what} yet; nothing was changed",
-        'openclaw config set agents.list[0].apiKey "<the key>"  # a key of its own for each agent works now',
+        "openclaw config set env.ANTHROPIC_API_KEY YOUR-KEY && openclaw gateway restart",
     )
 
 

@@ -10,15 +10,15 @@ from collections.abc import Mapping
 
 from protocol.model_route import Route
 from protocol.slices_proxy import ProxySlice
-from router.cliproxy.accounts import PLACEHOLDER, Asker, Credential, Missing, resolve
+from router.cliproxy.accounts import PLACEHOLDER, Asker, Credential, Missing, resolve, set_key
 from router.cliproxy.providers import BUILT_IN, LOCAL_COMMANDS, Provider, owner_of_key, owner_of_model
 
 #: Said when there is nothing at all to ask.
 NOTHING = Missing(
     "No model is configured: no API key was found, and no local model server answers",
     (
-        "export ANTHROPIC_API_KEY=... && openclaw gateway restart",
-        "export OPENAI_API_KEY=... && openclaw gateway restart",
+        set_key("env.ANTHROPIC_API_KEY"),
+        set_key("env.OPENAI_API_KEY"),
         "ollama serve",
     ),
 )

@@ -177,7 +177,7 @@ async def test_without_anything_the_offline_model_answers_with_hints(tmp_path: P
         for part in (
             "hello?",
             'No API key found for provider "anthropic"',
-            "export ANTHROPIC_API_KEY=",
+            "openclaw config set env.ANTHROPIC_API_KEY ",
             "auth-profiles",
         ):
             assert part in last.turn.text

@@ -55,7 +55,7 @@ def test_nothing_at_all_says_what_to_type() -> None:
     found = refusal(ask(asker()))
     assert found.reason == 'No API key found for provider "anthropic"' and found.absent and not found.final
     assert found.hints == (
-        "export ANTHROPIC_API_KEY=... && openclaw gateway restart",
+        "openclaw config set env.ANTHROPIC_API_KEY YOUR-KEY && openclaw gateway restart",
         "nano /a/main/agent/auth-profiles.json",
         "ollama serve",
     )

@@ -84,7 +84,7 @@ def test_a_named_local_server_must_run() -> None:
 def test_a_named_provider_without_a_key_is_offline_and_not_replaced() -> None:
     found = offline("anthropic/claude-x", {"ollama": "x"}, environ=OPENAI, local_ports=(11434,))
     assert found.reason == 'No API key found for provider "anthropic"'
-    assert found.hints[0] == "export ANTHROPIC_API_KEY=... && openclaw gateway restart"
+    assert found.hints[0] == "openclaw config set env.ANTHROPIC_API_KEY YOUR-KEY && openclaw gateway restart"
 
 
 def test_nothing_anywhere_says_what_to_type() -> None:
