@@ -44,13 +44,27 @@ def default_account_id(section: Mapping[str, Any]) -> str:
     return DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0]
 
 
-def account_settings(section: Mapping[str, Any], account: str) -> dict[str, Any]:
-    """The channel's settings with the account's over them."""
+def account_settings(section: Mapping[str, Any], account: str, channel: str = "") -> dict[str, Any]:
+    """The channel's settings with the account's over them.
+
+    Two platforms have a custom of their own, as in the original: on WhatsApp `accounts.default` stands between the
+    channel and the other accounts; on Telegram with several bots the channel's `groups` only say which groups are
+    listed, the settings of a group are each bot's own.
+    """
+    own = _own_settings(section, account)
     root = {key: value for key, value in section.items() if key not in ("accounts", "defaultAccount")}
+    if channel == "whatsapp":
+        root |= _own_settings(section, DEFAULT_ACCOUNT_ID)
     if account != DEFAULT_ACCOUNT_ID:
         root = {key: value for key, value in root.items() if key not in LOGIN_KEYS}
+    if channel == "telegram" and isinstance(root.get("groups"), Mapping) and len(section.get("accounts") or ()) > 1:
+        root["groups"] = {key: {} for key in root["groups"]}
+    return {**root, **own}
+
+
+def _own_settings(section: Mapping[str, Any], account: str) -> Mapping[str, Any]:
     named = section.get("accounts")
     for key, value in named.items() if isinstance(named, Mapping) else ():
         if normalize_account_id(str(key)) == account and isinstance(value, Mapping):
-            return {**root, **value}
-    return root
+            return value
+    return {}

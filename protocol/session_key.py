@@ -10,7 +10,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from protocol.config import DmScope
-from protocol.ids import DEFAULT_AGENT_ID, DEFAULT_MAIN_KEY, normalize_account_id, normalize_agent_id, normalize_main_key
+from protocol.ids import (
+    DEFAULT_AGENT_ID,
+    DEFAULT_MAIN_KEY,
+    normalize_account_id,
+    normalize_agent_id,
+    normalize_main_key,
+)
 
 UNKNOWN = "unknown"
 #: The one session of everybody under `session.scope: "global"`.
