@@ -164,7 +164,7 @@ class Accounts:
     async def update(self, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
         """Run these accounts (channel, account) -> settings, and no others."""
         for key, account in list(self._accounts.items()):
-            if wanted.get(key) != account.settings:
+            if key in self._runners and wanted.get(key) != account.settings:
                 await self._end(key)
         self._broken = {key: status for key, status in self._broken.items() if key in wanted}
         for key, settings in wanted.items():

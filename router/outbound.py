@@ -91,10 +91,17 @@ class Outbox:
             self._queue(row)
 
     async def settle(self, timeout: float) -> None:
-        """Wait until everything that can be sent now is sent, at most `timeout` seconds."""
-        tasks = [lane.task for lane in self._lanes.values() if lane.task]
+        """Wait until everything that can be sent now is sent, at most `timeout` seconds.
+
+        What belongs to an account that is not connected stays in the spool for the next router.
+        """
+        tasks = [lane.task for key, lane in self._lanes.items() if lane.task and self._sendable(key)]
         if tasks:
             await asyncio.wait(tasks, timeout=timeout)
+
+    def _sendable(self, key: LaneKey) -> bool:
+        account = self._accounts.find(key[0], key[1])
+        return account is not None and account.online.is_set()
 
     @property
     def owed(self) -> int:
