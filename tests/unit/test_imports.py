@@ -36,6 +36,7 @@ PURE = (
     "protocol.session_key",
     "protocol.slices",
     "protocol.slices_proxy",
+    "protocol.tool_policy",
     "router.access",
     "router.chunking",
     "router.dispatch",

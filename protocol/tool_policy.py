@@ -1,0 +1,113 @@
+"""Which tools an agent may use: every layer can only take away. Pure.
+
+The worker offers and runs what is left; the router explains it and checks what leaves the worker. Rules: RULES 3.6 (observed on the original) and SPEC 5.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from protocol.config import ToolList
+
+_ALIASES = {"bash": "exec", "apply-patch": "apply_patch"}
+
+_FS = ("read", "write", "edit", "apply_patch")
+_RUNTIME = ("exec", "process", "code_execution")
+_WEB = ("web_search", "web_fetch", "x_search")
+_MEMORY = ("memory_search", "memory_get")
+_SESSIONS = (
+    "sessions_list",
+    "sessions_history",
+    "sessions_send",
+    "sessions_spawn",
+    "sessions_yield",
+    "subagents",
+    "session_status",
+)
+_UI = ("browser", "canvas")
+_AUTOMATION = ("cron", "gateway")
+_AGENTS = ("agents_list", "update_plan")
+_MEDIA = ("image", "image_generate", "music_generate", "video_generate", "tts")
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "group:fs": _FS,
+    "group:runtime": _RUNTIME,
+    "group:web": _WEB,
+    "group:memory": _MEMORY,
+    "group:sessions": _SESSIONS,
+    "group:ui": _UI,
+    "group:messaging": ("message",),
+    "group:automation": _AUTOMATION,
+    "group:nodes": ("nodes",),
+    "group:agents": _AGENTS,
+    "group:media": _MEDIA,
+    "group:openclaw": (
+        *("code_execution", "message", "nodes"),
+        *(_WEB + _MEMORY + _SESSIONS + _UI + _AUTOMATION + _AGENTS + _MEDIA),
+    ),
+}
+
+PROFILES: dict[str, tuple[str, ...]] = {
+    "minimal": ("session_status",),
+    "messaging": ("sessions_list", "sessions_history", "sessions_send", "session_status", "message"),
+    "coding": (
+        *(_FS + _RUNTIME + _WEB + _MEMORY + _SESSIONS),
+        *("cron", "update_plan", "image", "image_generate", "music_generate", "video_generate"),
+    ),
+}
+
+
+#: Every name the policy knows (RULES 3.6), whether or not this build has the tool.
+ALL_TOOLS: tuple[str, ...] = tuple(sorted({tool for members in GROUPS.values() for tool in members}))
+#: Left to owners only, whatever the lists say.
+OWNER_ONLY = ("cron", "gateway", "nodes")
+
+
+def effective(
+    tools: Iterable[str], profile: str, layers: Sequence[ToolList], profile_also: Sequence[str] = ()
+) -> frozenset[str]:
+    """Those of `tools` that the profile, widened by `profile_also`, and every layer admit."""
+    known = PROFILES.get(profile.strip().lower())
+    first = () if known is None else (ToolList(allow=(*known, *profile_also)),)
+    return frozenset(tool for tool in tools if all(admits(layer, tool) for layer in (*first, *layers)))
+
+
+def admits(layer: ToolList, tool: str) -> bool:
+    """Whether one layer lets a tool through: deny wins, an empty allow list means everything."""
+    allow, deny = expand(layer.allow or ()), expand(layer.deny or ())
+    if layer.also_allow and not allow:
+        allow = ("*",)
+    allow += expand(layer.also_allow or ())
+    tool = normalize(tool)
+    # Whoever may write files may patch them, and the other way round (RULES 3.6).
+    names = (tool, "write") if tool == "apply_patch" else (tool,)
+    if any(_matches(name, deny) for name in names):
+        return False
+    return not allow or any(_matches(name, allow) for name in names)
+
+
+def emptied_by(allowed: frozenset[str], layers: Sequence[ToolList]) -> str:
+    """When an explicit allow list leaves no tool at all: that list, for an error text. Else empty."""
+    explicit = [layer.allow for layer in layers if layer.allow]
+    return "" if allowed or not explicit else ", ".join(explicit[-1])
+
+
+def normalize(name: str) -> str:
+    name = name.strip().lower()
+    return _ALIASES.get(name, name)
+
+
+def expand(names: Iterable[str]) -> tuple[str, ...]:
+    """Names with groups replaced by their members; an unknown group stays a name that matches nothing."""
+    normal = (normalize(name) for name in names)
+    return tuple(member for name in normal if name for member in GROUPS.get(name, (name,)))
+
+
+def _matches(name: str, patterns: tuple[str, ...]) -> bool:
+    return any(pattern == name or ("*" in pattern and fnmatchcase(name, _literal(pattern))) for pattern in patterns)
+
+
+def _literal(pattern: str) -> str:
+    """Only `*` is special in a pattern."""
+    return pattern.replace("[", "[[]").replace("?", "[?]")
