@@ -6,20 +6,20 @@ platform. The decisions are pure modules; here they are asked in order and their
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from protocol.accounts import account_ids, account_settings, default_account_id, sections
 from protocol.envelope import Address, Inbound, Outbound
-from protocol.session_key import main_session_key
-from protocol.slices import RouterAgent, RouterSlice
-from router import access, mentions, routing
+from protocol.slices import RouterSlice
+from router import access, mentions, routing, rules
 from router.accounts import Account
 from router.pairing import offer_text
 from router.pairing_store import PairingStore
+from router.rules import AccountKey, Rules
 from router.spool.base import Admission, Cursor, Spool
 from router.turns import Turns
 
@@ -36,53 +36,52 @@ class Reception:
         self._spool = spool
         self._pairing = pairing
         self._turns = turns
-        self._slice: RouterSlice
-        self._table: routing.Table
-        self._agents: dict[str, RouterAgent] = {}
-        self._patterns: dict[str, tuple[str, ...]] = {}
+        self._rules: Rules
+        self._batches: dict[asyncio.Future[None], Rules] = {}
 
     def update(self, slice: RouterSlice) -> None:
-        """Decide by this configuration from the next message on."""
-        self._slice = slice
-        self._agents = {agent.id: agent for agent in slice.agents}
-        self._table = routing.build(
-            slice.bindings,
-            agents=self._agents.keys(),
-            default_agent=slice.default_agent,
-            default_accounts={name: default_account_id(section) for name, section in sections(slice.channels)},
-            session=slice.session,
-        )
-        self._patterns = {agent.id: self._patterns_of(agent) for agent in slice.agents}
+        """Decide by this configuration from the next batch on; what is under way ends by the rules it began with."""
+        self._rules = rules.build(slice)
 
-    def accounts(self) -> dict[tuple[str, str], Mapping[str, Any]]:
+    async def settle(self) -> None:
+        """Until no batch is judged by earlier rules any more: what they decided is on disk and queued."""
+        if old := [batch for batch, by in self._batches.items() if by is not self._rules]:
+            await asyncio.wait(old)
+
+    def accounts(self) -> Mapping[AccountKey, Mapping[str, Any]]:
         """The channel accounts to run, with their settings."""
-        found: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for name, section in sections(self._slice.channels):
-            for account in account_ids(section):
-                settings = account_settings(section, account)
-                if settings.get("enabled") is not False:
-                    found[name, account] = settings
-        return found
+        return self._rules.accounts
 
     def main_key(self, agent: str) -> str:
         """The session where an agent's direct chats and its operator meet."""
-        return main_session_key(agent, self._slice.session.main_key)
+        return self._rules.main_key(agent)
 
     async def receive(self, account: Account, messages: Sequence[Inbound], cursor: str | None) -> None:
         """Take over one batch; on return everything that is to be answered is on disk."""
+        by, batch = self._rules, asyncio.get_running_loop().create_future()
+        self._batches[batch] = by
+        try:
+            await self._take(by, account, messages, cursor)
+        finally:
+            del self._batches[batch]
+            batch.set_result(None)
+
+    async def _take(self, by: Rules, account: Account, messages: Sequence[Inbound], cursor: str | None) -> None:
         channel, name = account.channel.channel, account.channel.account
-        admitted = [one for message in messages if (one := await self._judge(account, message)) is not None]
+        admitted = [one for message in messages if (one := await self._judge(by, account, message)) is not None]
         if not admitted and cursor is None:
             return
         stop = Cursor(channel, name, cursor) if cursor is not None else None
         rows = await self._spool.admit(admitted, stop, time.time())
         self._turns.add(rows)
 
-    async def _judge(self, account: Account, message: Inbound) -> Admission | None:
+    async def _judge(self, by: Rules, account: Account, message: Inbound) -> Admission | None:
         """One message through access, routing and the mention gate."""
         approved = self._pairing.approved(message.channel, message.account)
-        defaults = self._slice.channels.get("defaults") or {}
-        match access.decide(account.settings, message, approved, defaults):
+        defaults = by.slice.channels.get("defaults") or {}
+        # An account that this configuration does not have any more is on its way out: its own settings still hold.
+        settings = by.accounts.get((account.channel.channel, account.channel.account), account.settings)
+        match access.decide(settings, message, approved, defaults):
             case access.Ignore(reason):
                 self._log(message, f"ignored: {reason}")
                 return None
@@ -90,11 +89,11 @@ class Reception:
                 await self._offer_pairing(message)
                 return None
             case access.Allow(require_mention):
-                return self._route(message, require_mention)
+                return self._route(by, message, require_mention)
 
-    def _route(self, message: Inbound, require_mention: bool) -> Admission | None:
-        found = routing.resolve(self._table, route_input(message))
-        if message.peer.kind != "direct" and not mentions.gate(message, self._patterns[found.agent], require_mention):
+    def _route(self, by: Rules, message: Inbound, require_mention: bool) -> Admission | None:
+        found = routing.resolve(by.table, route_input(message))
+        if message.peer.kind != "direct" and not mentions.gate(message, by.patterns[found.agent], require_mention):
             self._log(message, f"not for {found.agent}: no mention")
             return None
         self._log(message, f"→ {found.agent} by {found.matched_by}, session {found.session_key}")
@@ -111,12 +110,6 @@ class Reception:
         text = offer_text(_LABELS.get(message.channel, message.channel), request)
         address = Address(message.channel, message.account, message.reply.target, message.reply.thread)
         await self._turns.outbox.post([Outbound(key=f"n.{uuid.uuid4().hex}", address=address, text=text)])
-
-    def _patterns_of(self, agent: RouterAgent) -> tuple[str, ...]:
-        found = mentions.patterns(agent.group_chat, self._slice.messages.group_chat, agent.identity)
-        for pattern in mentions.refused(found):
-            log.warning("agent %s: mention pattern %r cannot be used (RE2) and is left out", agent.id, pattern)
-        return found
 
     @staticmethod
     def _log(message: Inbound, what: str) -> None:
