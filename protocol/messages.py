@@ -17,7 +17,7 @@ from protocol.envelope import Inbound
 from protocol.slices import RouterSlice, WorkerSlice
 from protocol.slices_proxy import ProxySlice
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 #: Largest message a worker may send, in bytes: a worker is treated as hostile (ARCHITECTURE 1).
 MAX_WORKER_MESSAGE = 1024 * 1024
@@ -276,7 +276,15 @@ class WorkerMisbehaved(_Message, frozen=True, kw_only=True):
     reason: str
 
 
-RouterToSupervisor = RouterReady | WorkerReady | WorkerWanted | WorkerSilent | WorkerDrained | WorkerMisbehaved
+class AgentIdle(_Message, frozen=True, kw_only=True):
+    """An agent of `RouterSlice.leaving` has no unfinished message, and will get none: its worker may go."""
+
+    agent: str
+
+
+RouterToSupervisor = (
+    RouterReady | WorkerReady | WorkerWanted | WorkerSilent | WorkerDrained | WorkerMisbehaved | AgentIdle
+)
 
 
 # --- supervisor <-> cliproxy -------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class RouterAgent(_Slice, frozen=True, kw_only=True):
 class RouterSlice(_Slice, frozen=True, kw_only=True):
     """Everything the router is told. `channels` has its secrets resolved; `token` opens the HTTP port.
 
+    `leaving` are agents that are configured no more: nothing is routed to them, and what they have is still answered.
     Paths are absolute. `heartbeat_seconds` is the pause between Pings; three unanswered ones mean silence.
     """
 
@@ -53,6 +54,7 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     session: Session
     messages: Messages
     broadcast: dict[str, Any]
+    commands: dict[str, Any] = {}
     spool: str
     credentials: str
     host: str
@@ -60,6 +62,7 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     token: str
     log_level: str = "info"
     heartbeat_seconds: float = 10.0
+    leaving: tuple[RouterAgent, ...] = ()
 
 
 class WorkerSlice(_Slice, frozen=True, kw_only=True):

@@ -11,16 +11,16 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from protocol.control import AccountStatus
-from protocol.envelope import Inbound
+from protocol.envelope import Inbound, Outbound
 from protocol.errors import UserError
 from protocol.tasks import Tasks
-from router.channels.base import AccountRejected, AccountTrouble, Channel, Probe
+from router.channels.base import AccountRejected, AccountTrouble, Channel, Probe, Receipt, SendDelayed
 from router.spool.backoff import pause
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 RESTART_BASE, RESTART_CAP = 1.0, 60.0
 #: A channel that ran this long starts again with the first pause.
 SETTLED = 60.0
+
+#: Seconds that sends under way get to arrive before their account is restarted.
+LAST_SENDS = 5.0
+#: What decides about people and answers, not about the connection: it changes without a new login.
+NOT_OF_THE_LOGIN = frozenset({"dmPolicy", "allowFrom", "groupPolicy", "groupAllowFrom", "groups", "replyToMode"})
 
 Receive = Callable[[Sequence[Inbound], str | None], Awaitable[None]]
 Create = Callable[[str, str, Mapping[str, Any]], Channel]
@@ -52,14 +57,48 @@ class Account:
         self.login = ""
         self.error = ""
         self.running = False
+        self.paused = False
         self.inbound_at = 0.0
         self.outbound_at = 0.0
         self._extra = {"subsystem": f"channels/{channel.channel}"}
+        self._closing = False
+        self._taking: set[asyncio.Future[None]] = set()
+        self._sending: set[asyncio.Future[None]] = set()
 
     async def receive(self, messages: Sequence[Inbound], cursor: str | None = None) -> None:
+        """A batch is taken whole or not at all: a channel that is ended meanwhile does not cut it in two."""
+        if self.paused:
+            await asyncio.Event().wait()  # never confirmed: the platform keeps it for the next router
         if messages:
             self.inbound_at = time.time()
-        await self._receive(messages, cursor)
+        taking = asyncio.ensure_future(self._receive(messages, cursor))
+        self._taking.add(taking)
+        taking.add_done_callback(self._taking.discard)
+        await asyncio.shield(taking)
+
+    async def send(self, message: Outbound) -> Receipt:
+        """As the channel does it. An account that is being ended begins nothing: the next one of its name sends it."""
+        with self._use():
+            return await self.channel.send(message)
+
+    async def confirm(self, message: Outbound, note: str) -> Receipt | None:
+        """As the channel does it."""
+        with self._use():
+            return await self.channel.confirm(message, note)
+
+    async def close(self, runner: asyncio.Task[None] | None) -> None:
+        """Let what is on its way arrive, then end the channel."""
+        self._closing = True
+        self.online.clear()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=LAST_SENDS)
+        if runner is not None:
+            runner.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await runner
+        if self._taking:
+            await asyncio.wait(self._taking)
+        await self.channel.close()
 
     async def cursor(self) -> str | None:
         return await self._cursor()
@@ -128,6 +167,18 @@ class Account:
         except TimeoutError:
             return Probe(False, error=f"no answer within {timeout:g} s")
 
+    @contextlib.contextmanager
+    def _use(self) -> Iterator[None]:
+        if self._closing:
+            raise SendDelayed("the account is being restarted", retry_after=0.0)
+        using = asyncio.get_running_loop().create_future()
+        self._sending.add(using)
+        try:
+            yield
+        finally:
+            self._sending.discard(using)
+            using.set_result(None)
+
     def _stop(self, reason: str) -> None:
         log.error(
             "%s rejected: %s; this account rests until its settings change, all others go on",
@@ -159,19 +210,24 @@ class Accounts:
         self._runners: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._broken: dict[tuple[str, str], AccountStatus] = {}
         self._paused = False
+        self._updating = asyncio.Lock()
         self.changed = asyncio.Event()
 
     async def update(self, wanted: Mapping[tuple[str, str], Mapping[str, Any]]) -> None:
-        """Run these accounts (channel, account) -> settings, and no others."""
-        for key, account in list(self._accounts.items()):
-            if key in self._runners and wanted.get(key) != account.settings:
-                await self._end(key)
-        self._broken = {key: status for key, status in self._broken.items() if key in wanted}
-        for key, settings in wanted.items():
-            if key not in self._accounts:
-                self._begin(key, settings)
-        self.changed.set()
-        self.changed.clear()
+        """Run these accounts (channel, account) -> settings, and no others. Who is not touched does not notice."""
+        async with self._updating:
+            changed = [key for key in self._runners if not _same_login(self._accounts[key].settings, wanted.get(key))]
+            for key in changed:
+                log.info("[%s] [%s] %s", *key, "restarting" if key in wanted else "ending")
+            await asyncio.gather(*(self._end(key) for key in changed))
+            self._broken = {key: status for key, status in self._broken.items() if key in wanted}
+            for key, settings in wanted.items():
+                if key in self._accounts:
+                    self._accounts[key].settings = settings
+                else:
+                    self._begin(key, settings)
+            self.changed.set()
+            self.changed.clear()
 
     def add(self, channel: Channel) -> Account:
         """A channel of our own that needs no runner (webchat): always online."""
@@ -208,10 +264,11 @@ class Accounts:
     def pause(self) -> None:
         """Take no more messages; what we owe can still be sent."""
         self._paused = True
+        for account in self._accounts.values():
+            account.paused = True
 
     async def close(self) -> None:
-        for key in list(self._accounts):
-            await self._end(key)
+        await asyncio.gather(*(self._end(key) for key in list(self._accounts)))
 
     def _begin(self, key: tuple[str, str], settings: Mapping[str, Any]) -> None:
         channel, name = key
@@ -232,21 +289,16 @@ class Accounts:
             return
 
         async def receive(messages: Sequence[Inbound], cursor: str | None) -> None:
-            if self._paused:
-                await asyncio.Event().wait()  # never confirmed: the platform keeps it for the next router
             await self._receive(account, messages, cursor)
 
         account = Account(made, settings, receive, lambda: self._cursor(channel, name))
         self._accounts[key] = account
+        account.paused = self._paused
         self._runners[key] = self._tasks.start(account.run(), f"account {channel}:{name}")
 
     async def _end(self, key: tuple[str, str]) -> None:
-        account = self._accounts.pop(key)
-        if runner := self._runners.pop(key, None):
-            runner.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await runner
-        await account.channel.close()
+        await self._accounts[key].close(self._runners.pop(key, None))
+        del self._accounts[key]
 
     @staticmethod
     async def _nothing(messages: Sequence[Inbound], cursor: str | None) -> None:
@@ -255,3 +307,10 @@ class Accounts:
     @staticmethod
     async def _no_cursor() -> str | None:
         return None
+
+
+def _same_login(old: Mapping[str, Any], new: Mapping[str, Any] | None) -> bool:
+    """Whether the connection may stay as it is."""
+    if new is None or old is new:
+        return new is not None
+    return all(old.get(key) == new.get(key) for key in (old.keys() | new.keys()) - NOT_OF_THE_LOGIN)

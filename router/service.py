@@ -24,6 +24,7 @@ from protocol.tasks import Tasks
 from router.accounts import Accounts
 from router.channels import registry
 from router.desk import Desk, WebchatChannel
+from router.leaving import Leaving
 from router.operators import Operators
 from router.outbound import Outbox
 from router.pairing_store import PairingStore
@@ -61,6 +62,7 @@ class Router:
             self._tasks,
         )
         self._turns = Turns(self._spool, self._accounts, self._feed, self._tasks, self._report)
+        self._leaving = Leaving(self._unfinished, self._report, self._tasks)
         self._links = RouterLinks()
         self._turns.workers = Workers(self._links, self._turns, self._report, uuid.uuid4().hex)
         self._reception = Reception(self._spool, self._pairing, self._turns)
@@ -89,18 +91,20 @@ class Router:
 
     async def _start(self, host: str, port: int) -> None:
         self._accounts.add(WebchatChannel())
+        served = (*self._slice.agents, *self._slice.leaving)
         self._reception.update(self._slice)
         self._desk.update(self._slice.agents, self._slice.default_agent)
-        self._turns.workers.update([agent.link for agent in self._slice.agents])
+        self._turns.workers.update([agent.link for agent in served])
         for agent, generation in self._boot.generations:
             self._turns.workers.expect(agent, generation)
-        await self._turns.load(self._slice.agents)
+        await self._turns.load(served)
         # From here on the platforms are asked for messages, so everything behind them must stand.
         await self._accounts.update(self._reception.accounts())
         self._tasks.start(self._heartbeat(), "heartbeat")
         self._tasks.start(self._purge(), "purge")
         self._desk.failing = []
         self._report(m.RouterReady(host=host, port=port))
+        self._leaving.update(agent.id for agent in self._slice.leaving)
 
     async def _serve(self) -> int:
         """Do what the supervisor says until it says stop, goes away, or we fail."""
@@ -142,14 +146,26 @@ class Router:
                 log.error("the supervisor said %s, which has no place here", type(message).__name__)
 
     async def _update(self, slice: RouterSlice) -> None:
-        """A new configuration: one consistent table from the next message on."""
+        """A new configuration: one consistent table from the next batch on.
+
+        Whoever may be routed to must be served first, and whoever leaves is served as long as an earlier table may
+        still send him something.
+        """
+        served = (*slice.agents, *slice.leaving)
         self._slice = slice
+        self._turns.workers.update([agent.link for agent in served])
+        self._turns.update(served)
         self._reception.update(slice)
         self._desk.update(slice.agents, slice.default_agent)
-        self._turns.workers.update([agent.link for agent in slice.agents])
-        self._turns.update(slice.agents)
-        await self._accounts.update(self._reception.accounts())
+        await self._reception.settle()
+        self._leaving.update(agent.id for agent in slice.leaving)
+        # A login that takes its time to end does not keep us from hearing of workers.
+        self._tasks.start(self._accounts.update(self._reception.accounts()), "accounts")
         log.info("configuration applied: %d agents, %d bindings", len(slice.agents), len(slice.bindings))
+
+    def _unfinished(self, agent: str) -> int:
+        queue = self._turns.queue(agent)
+        return queue.waiting + queue.out if queue else 0
 
     async def _stop(self, grace: float) -> None:
         """Take nothing new, let what is ready leave."""
