@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from protocol.control import PairingRequest
@@ -15,14 +15,20 @@ TTL = 3600.0
 MAX_PENDING = 3
 
 
+#: Longest piece of what a stranger says of itself that is kept, in characters.
+MAX_META = 200
+
+
 class Offer(NamedTuple):
-    """The pending requests after a stranger knocked. `created` when this one is new and gets a code."""
+    """The pending requests after a stranger knocked, and its own; None when too many wait. `created` when it is new."""
 
     requests: tuple[PairingRequest, ...]
-    created: PairingRequest | None
+    request: PairingRequest | None
+    created: bool
 
 
 def alive(requests: Sequence[PairingRequest], now: float) -> tuple[PairingRequest, ...]:
+    """The requests whose code is still good."""
     return tuple(request for request in requests if now - request.created_at < TTL)
 
 
@@ -31,29 +37,31 @@ def knock(
     channel: str,
     account: str,
     id: str,
-    meta: dict[str, str],
+    meta: Mapping[str, str],
     now: float,
     draw: Callable[[int], int],
 ) -> Offer:
-    """A stranger writes. `draw(n)` is a random number below n. A fourth stranger gets no code."""
-    pending = alive(requests, now)
+    """A stranger writes. `draw(n)` is a random number below n. A repeat keeps its code, a fourth stranger gets none."""
+    pending, id = alive(requests, now), id.strip()
     ours = [request for request in pending if request.account == account]
-    if any(request.id == id for request in ours) or len(ours) >= MAX_PENDING:
-        return Offer(pending, None)
+    known = next((request for request in ours if request.id == id), None)
+    if known is not None or len(ours) >= MAX_PENDING:
+        return Offer(pending, known, False)
     taken = {request.code for request in pending}
     while (code := "".join(ALPHABET[draw(len(ALPHABET))] for _ in range(LENGTH))) in taken:
         continue
-    created = PairingRequest(channel=channel, account=account, id=id, code=code, created_at=now, meta=meta)
-    return Offer((*pending, created), created)
+    cut = {key: value[:MAX_META] for key, value in meta.items()}
+    created = PairingRequest(channel=channel, account=account, id=id, code=code, created_at=now, meta=cut)
+    return Offer((*pending, created), created, True)
 
 
 def approve(
     requests: Sequence[PairingRequest], code: str, account: str, now: float
 ) -> tuple[tuple[PairingRequest, ...], PairingRequest | None]:
-    """Take out the request with this code (any case, spaces ignored), of this account unless it is empty."""
+    """Take out the request with this code (any case, spaces ignored); `account` limits it to one unless it is empty."""
     wanted = "".join(code.split()).upper()
     pending = alive(requests, now)
-    found = next((r for r in pending if r.code == wanted and (not account or r.account == account)), None)
+    found = next((r for r in pending if wanted and r.code == wanted and (not account or r.account == account)), None)
     return tuple(request for request in pending if request is not found), found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,10 +12,12 @@ import msgspec
 from protocol import ids, session_key
 from protocol.accounts import default_account_id, sections
 from protocol.config import Agent, Binding, Config, GroupChat, Identity
-from router import mentions, routing
+from router import mentions, pairing, routing
+from router.pairing_store import PairingStore
 from supervisor.config.agents import agent_ids, default_agent_id
 
 Case = dict[str, Any]
+Codes = dict[tuple[str, str], str]
 
 
 def given(case: Case, **names: str) -> dict[str, Any]:
@@ -134,6 +138,46 @@ def mention_decision(case: Case) -> Any:
     }
 
 
+def pairing_sequence(case: Case) -> Any:
+    with tempfile.TemporaryDirectory() as folder:
+        store = PairingStore(Path(folder))
+        codes: dict[tuple[str, str], str] = {}
+        return [PAIRING[op["op"]](store, case["channel"], op, codes) for op in case["ops"]]
+
+
+def pairing_request(store: PairingStore, channel: str, op: Case, codes: Codes) -> Any:
+    offer = store.request(channel, op.get("accountId") or "", op["id"], {}, NOW)
+    code = offer.request.code if offer.request else ""
+    codes[op["id"].strip(), op.get("accountId") or ""] = code
+    fits = all(char in pairing.ALPHABET for char in code) and len(code) in (0, pairing.LENGTH)
+    return {"created": offer.created, "hasCode": bool(code), "codeShapeOk": fits}
+
+
+def pairing_approve(store: PairingStore, channel: str, op: Case, codes: Codes) -> Any:
+    """The operator types the code that the sender was told in answer to the request with this account."""
+    code = op.get("badCode", codes.get((op["id"].strip(), op.get("requestAccountId") or ""), ""))
+    found = store.approve(channel, code.lower() if op.get("lower") else code, op.get("accountId") or "", NOW)
+    return {"approved": found.id if found else None}
+
+
+def pairing_list(store: PairingStore, channel: str, op: Case, codes: Codes) -> Any:
+    waiting = store.pending(channel, op.get("accountId") or "", NOW)
+    return {"pending": [{"id": request.id, "accountId": request.account} for request in waiting]}
+
+
+def pairing_allowed(store: PairingStore, channel: str, op: Case, codes: Codes) -> Any:
+    return {"allowFrom": list(store.listed(channel, op.get("accountId") or ""))}
+
+
+NOW = 1_760_000_000.0
+PAIRING = {
+    "request": pairing_request,
+    "approve": pairing_approve,
+    "list": pairing_list,
+    "allowFrom": pairing_allowed,
+}
+
+
 ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "normalizeAgentId": lambda case: ids.normalize_agent_id(case.get("value")),
     "isValidAgentId": lambda case: ids.is_valid_agent_id(case.get("value")),
@@ -148,6 +192,7 @@ ADAPTERS: dict[str, Callable[[Case], Any]] = {
     "toAgentRequestSessionKey": lambda case: session_key.request_key(case.get("value")),
     "toAgentStoreSessionKey": store_key,
     "canonicalizeMainSessionAlias": canonical_main_key,
+    "pairingSequence": pairing_sequence,
     "mention": mention,
     "mentionDecision": mention_decision,
     "resolveAgentRoute": route,
