@@ -17,6 +17,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 #: The supervisor sends this to a child that does not answer; the child writes the stacks of all threads to stderr.
 STACK_DUMP_SIGNAL = signal.SIGUSR2
 
+#: Variable of every command that an agent runs: the agent's link socket. By it the next supervisor of the same state
+#: folder recognises what was left running when everything was killed at once.
+LINK_MARK = "OPENCLAW_LINK"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 

@@ -6,11 +6,13 @@ They are killed and reaped. Whoever is known to be ours, or may be a worker that
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterable, Set
 from pathlib import Path
 
+from protocol.process import LINK_MARK
 from supervisor.logs import Journal
 
 #: Seconds after the end of a worker until its orphans are looked for.
@@ -45,6 +47,23 @@ class Sweeper:
         if gone:
             self._journal.log("warn", "supervisor", f"ended {len(gone)} processes that a worker left behind")
         self.soon()
+
+
+def sweep_leftovers(run: Path) -> int:
+    """Kill what agents of an earlier gateway of this state folder still run; returns how many there were.
+
+    Only a gateway that was killed leaves any: its commands carry the mark of a link under our run folder. Called with
+    the lock held and before any worker is started.
+    """
+    mark = f"{LINK_MARK}={run}/".encode()
+    gone = 0
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        pid = int(environ.parent.name)
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and any(variable.startswith(mark) for variable in environ.read_bytes().split(b"\0")):
+                os.kill(pid, signal.SIGKILL)
+                gone += 1
+    return gone
 
 
 def children() -> set[int]:

@@ -299,6 +299,8 @@ def run_gateway(
         journal = Journal(file, level=plan.log_level, console=console_for_people(options.verbose))
         with contextlib.closing(journal):
             _prepare_process(journal)
+            if gone := orphans.sweep_leftovers(paths.run):
+                journal.log("warn", "supervisor", f"ended {gone} commands that a killed gateway had left running")
             return asyncio.run(_run(paths, options, environ, plan, read_plan, journal, commands or default_commands()))
     finally:
         lock.release()

@@ -18,6 +18,7 @@ from worker.tools.processes import Capture, Command, Processes
 #: A single argument of a program may be this long (execve(2), MAX_ARG_STRLEN).
 MAX_COMMAND = 128 * 1024 - 1
 _MAX_TIMEOUT = 24 * 3600
+_SETPRIV = "/usr/bin/setpriv"
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 #: Variables that would make other programs of the worker's machine run somebody's code.
 _REFUSED = ("LD_", "DYLD_")
@@ -52,7 +53,7 @@ class ExecTool:
         self._processes = processes
         self._environ = {**environ, "OPENCLAW_SHELL": "exec"}
         self._timeout = timeout
-        self._shell = next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh")
+        self._shell = [*_dying_with_us(), next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh")]
 
     async def run(self, arguments: dict[str, Any]) -> ToolResult:
         wish = parse(arguments, _Arguments)
@@ -79,11 +80,17 @@ class ExecTool:
         folder = str(self._access.resolve(wish.workdir, "chdir"))
         environ = {**self._environ, **_allowed(wish.env)}
         try:
-            return self._processes.start([self._shell, "-c", wish.command], folder, environ, capture)
+            return self._processes.start([*self._shell, "-c", wish.command], folder, environ, capture)
         except OSError as error:
             raise os_error(error, "spawn", wish.workdir) from None
         except ValueError as error:
             raise ToolError(f"invalid arguments: {error}") from None
+
+
+def _dying_with_us() -> list[str]:
+    """A worker killed by SIGKILL cannot end its commands: the kernel ends the shell (setpriv(1), util-linux), and the
+    next supervisor what the shell had started."""
+    return [_SETPRIV, "--pdeathsig", "KILL"] if os.path.exists(_SETPRIV) else []
 
 
 def _allowed(env: Mapping[str, str]) -> dict[str, str]:

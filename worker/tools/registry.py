@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from protocol.process import LINK_MARK
 from protocol.slices import WorkerSlice
 from worker.llm.base import ToolCall, ToolSpec
 from worker.tools.access import FileAccess
@@ -81,4 +82,5 @@ def environment(settings: WorkerSlice) -> dict[str, str]:
     found = {name: os.environ[name] for name in _KEPT if os.environ.get(name)}
     if settings.user_timezone:
         found["TZ"] = settings.user_timezone
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **found, "HOME": settings.workspace}
+    fixed = {"HOME": settings.workspace, LINK_MARK: settings.link_socket}
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", **found, **fixed}
