@@ -70,5 +70,5 @@ async def test_a_tool_error_has_the_known_shape(tmp_path: Path) -> None:
 
 def test_commands_get_a_small_environment(tmp_path: Path) -> None:
     found = environment(settings(tmp_path, user_timezone="Europe/Vienna"))
-    assert set(found) <= {"PATH", "HOME", "LANG", "TZ", "TMPDIR"}
+    assert set(found) <= {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "OPENCLAW_LINK"}
     assert (found["HOME"], found["TZ"]) == (str(tmp_path), "Europe/Vienna")
