@@ -39,6 +39,15 @@ class Quote(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     from_us: bool = False
 
 
+class Earlier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A group message that nobody was asked to answer when it came. `at` as in `Inbound`."""
+
+    message_id: str
+    sender: Sender
+    text: str
+    at: float
+
+
 class Media(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An attachment that was announced; `reference` is the platform's handle, `size` in bytes when known."""
 
@@ -67,6 +76,9 @@ class Inbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     `message_id` is unique within (channel, account) and is what makes a repeated update harmless. `mentioned` is
     None where the platform has no mentions. `at` is seconds since the epoch, by the platform's clock.
+
+    The last two are the router's own: `history` is what was written in the group since the last answer, `command` the
+    authorised command that this message is (`new`, `reset`; `text` is then what followed it).
     """
 
     channel: str
@@ -85,6 +97,8 @@ class Inbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     quote: Quote | None = None
     media: tuple[Media, ...] = ()
     subject: str = ""
+    history: tuple[Earlier, ...] = ()
+    command: str = ""
 
 
 class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,8 @@ no more messages are out than its worker runs at once, so a dead worker takes fe
 generation*; when that generation ends, what was out comes back to the head of its session. Nothing here is durable and
 nothing needs to be: the spool knows which messages are unfinished, and the worker knows by id which it has seen.
 
+A message that must wait for another agent's turn (`relay`) is held: its lane stands still, the others go on.
+
 Poison. A message that was out when its worker crashed is a suspect. Suspects go out alone, so that the second and the
 third crash convict the right one (`CRASHES_TO_BURY`), and innocent ones are cleared by being answered.
 """
@@ -39,6 +41,7 @@ class AgentQueue:
         self._lanes: dict[str, deque[str]] = {}
         self._ready: deque[str] = deque()
         self._out: dict[str, int] = {}
+        self._held: set[str] = set()
 
     def add(self, row: InboxRow) -> None:
         """A new message; one that is known already is left as it is."""
@@ -49,6 +52,15 @@ class AgentQueue:
         lane.append(row.id)
         if len(lane) == 1:
             self._ready.append(row.session_key)
+
+    def hold(self, id: str) -> None:
+        """Do not deliver this message yet."""
+        if id in self._rows:
+            self._held.add(id)
+
+    def let_go(self, id: str) -> None:
+        """The message need not wait any longer."""
+        self._held.discard(id)
 
     def connect(self, generation: int, running: Iterable[str]) -> None:
         """A worker said Hello: it goes on with `running`; what else was out at it never arrived there."""
@@ -76,6 +88,7 @@ class AgentQueue:
         if row is None:
             return None
         self._out.pop(id, None)
+        self._held.discard(id)
         lane = self._lanes[row.session_key]
         was_head = lane[0] == id
         lane.remove(id)
@@ -119,6 +132,10 @@ class AgentQueue:
     def rows(self) -> list[InboxRow]:
         return list(self._rows.values())
 
+    def of(self, session_key: str) -> list[InboxRow]:
+        """The messages of one session, first the one whose turn it is."""
+        return [self._rows[id] for id in self._lanes.get(session_key, ())]
+
     def __repr__(self) -> str:
         return f"<AgentQueue {self.agent} generation={self.current} waiting={self.waiting} out={self.out}>"
 
@@ -127,8 +144,12 @@ class AgentQueue:
             return None
         if any(self._rows[id].crashes for id in self._out if id in self._rows):
             return None
-        row = self._rows[self._lanes[self._ready[0]][0]]
-        return None if row.crashes and self._out else row
+        row = self._first_ready()
+        return None if row is None or (row.crashes and self._out) else row
+
+    def _first_ready(self) -> InboxRow | None:
+        heads = (self._lanes[session][0] for session in self._ready)
+        return next((self._rows[id] for id in heads if id not in self._held), None)
 
     def _take(self, id: str, generation: int) -> None:
         session = self._rows[id].session_key

@@ -64,12 +64,19 @@ class Outbox:
         for row in rows:
             self._queue(row)
 
-    async def say(self, inbound: str, seq: int, text: str, address: Address) -> list[OutboxRow]:
-        """Take over one Say of a worker: on disk when this returns. [] when it was known already."""
+    async def say(
+        self, inbound: str, seq: int, text: str, address: Address, first: Address | None = None
+    ) -> list[OutboxRow]:
+        """Take over one Say of a worker: on disk when this returns. [] when it was known already.
+
+        `first` is where its first part goes when that one quotes a message; the conversation is the same.
+        """
         account = self._accounts.find(address.channel, address.account)
         limit = account.channel.capabilities.text_limit if account else DEFAULT_LIMIT
         parts = [
-            Outbound(key=part_key(inbound, seq, number), address=address, text=part)
+            Outbound(
+                key=part_key(inbound, seq, number), address=address if number else first or address, text=part
+            )
             for number, part in enumerate(split(text, limit))
         ]
         if not parts:
@@ -85,10 +92,12 @@ class Outbox:
             self._queue(row)
         return rows
 
-    async def post(self, messages: list[Outbound]) -> None:
-        """Queue texts that answer no message."""
-        for row in await self._spool.post(messages, time.time()):
+    async def post(self, messages: list[Outbound]) -> bool:
+        """Queue texts that answer no message. False when their keys were all known already."""
+        rows = await self._spool.post(messages, time.time())
+        for row in rows:
             self._queue(row)
+        return bool(rows)
 
     async def settle(self, timeout: float) -> None:
         """Wait until everything that can be sent now is sent, at most `timeout` seconds.
@@ -141,7 +150,7 @@ class Outbox:
                 return
             try:
                 if state is OutState.UNCERTAIN:
-                    found = await account.channel.confirm(row.message, note)
+                    found = await account.confirm(row.message, note)
                     if found is not None:
                         await self._done(account, row, found.message_id)
                         return
@@ -152,7 +161,7 @@ class Outbox:
                     note = account.channel.note(row.message)
                     await self._spool.sending(row.key, note, time.time())
                     state = OutState.SENDING
-                receipt = await account.channel.send(row.message)
+                receipt = await account.send(row.message)
             except SendUncertain as error:
                 if state is OutState.UNCERTAIN or not account.channel.capabilities.can_confirm:
                     await self._leave_uncertain(account, row, state, error.reason)

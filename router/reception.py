@@ -10,23 +10,39 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from protocol.envelope import Address, Inbound, Outbound
 from protocol.slices import RouterSlice
-from router import access, mentions, routing, rules
+from router import access, broadcast, commands, mentions
 from router.accounts import Account
+from router.history import History, earlier, key_of
+from router.orders import Order, Orders, Target
 from router.pairing import offer_text
 from router.pairing_store import PairingStore
 from router.rules import AccountKey, Rules
-from router.spool.base import Admission, Cursor, Spool
+from router.spool.base import Admission, Cursor, InboxRow, Spool
 from router.turns import Turns
 
 log = logging.getLogger(__name__)
 
 #: What people call a platform, for the text that a stranger reads.
-_LABELS = {"telegram": "Telegram", "irc": "IRC"}
+_LABELS = {"telegram": "Telegram", "irc": "IRC", "whatsapp": "WhatsApp", "discord": "Discord", "slack": "Slack"}
+
+
+class _Batch:
+    """What comes of one batch. `carried` are pending messages that go along with one of its messages already."""
+
+    def __init__(self, account: Account, rules: Rules) -> None:
+        self.account = account
+        self.rules = rules
+        self.settings = rules.settings(account.channel.channel, account.channel.account, account.settings)
+        self.admitted: list[Admission] = []
+        self.orders: list[Order] = []
+        self.carried: set[tuple[str, str]] = set()
 
 
 class Reception:
@@ -36,12 +52,17 @@ class Reception:
         self._spool = spool
         self._pairing = pairing
         self._turns = turns
+        self._orders = Orders(turns)
+        self._history = History()
         self._rules: Rules
         self._batches: dict[asyncio.Future[None], Rules] = {}
 
     def update(self, slice: RouterSlice) -> None:
         """Decide by this configuration from the next batch on; what is under way ends by the rules it began with."""
-        self._rules = rules.build(slice)
+        self._rules = Rules(slice)
+        for problem in self._rules.problems:
+            log.warning("%s", problem)
+        self._turns.sequential = self._rules.sequential
 
     async def settle(self) -> None:
         """Until no batch is judged by earlier rules any more: what they decided is on disk and queued."""
@@ -58,46 +79,89 @@ class Reception:
 
     async def receive(self, account: Account, messages: Sequence[Inbound], cursor: str | None) -> None:
         """Take over one batch; on return everything that is to be answered is on disk."""
-        by, batch = self._rules, asyncio.get_running_loop().create_future()
-        self._batches[batch] = by
+        batch, done = _Batch(account, self._rules), asyncio.get_running_loop().create_future()
+        self._batches[done] = batch.rules
         try:
-            await self._take(by, account, messages, cursor)
+            for message in messages:
+                await self._judge(batch, message)
+            await self._admit(batch, cursor)
         finally:
-            del self._batches[batch]
-            batch.set_result(None)
+            del self._batches[done]
+            done.set_result(None)
 
-    async def _take(self, by: Rules, account: Account, messages: Sequence[Inbound], cursor: str | None) -> None:
-        channel, name = account.channel.channel, account.channel.account
-        admitted = [one for message in messages if (one := await self._judge(by, account, message)) is not None]
-        if not admitted and cursor is None:
-            return
-        stop = Cursor(channel, name, cursor) if cursor is not None else None
-        rows = await self._spool.admit(admitted, stop, time.time())
-        self._turns.add(rows)
+    async def _admit(self, batch: _Batch, cursor: str | None) -> None:
+        channel = batch.account.channel
+        if batch.admitted or cursor is not None:
+            stop = Cursor(channel.channel, channel.account, cursor) if cursor is not None else None
+            rows = await self._spool.admit(batch.admitted, stop, time.time())
+            self._forget(rows)
+            self._turns.add(rows)
+        for order in batch.orders:
+            await self._orders.carry_out(order)
 
-    async def _judge(self, by: Rules, account: Account, message: Inbound) -> Admission | None:
+    async def _judge(self, batch: _Batch, message: Inbound) -> None:
         """One message through access, routing and the mention gate."""
         approved = self._pairing.approved(message.channel, message.account)
-        defaults = by.slice.channels.get("defaults") or {}
-        # An account that this configuration does not have any more is on its way out: its own settings still hold.
-        settings = by.accounts.get((account.channel.channel, account.channel.account), account.settings)
-        match access.decide(settings, message, approved, defaults):
+        slice = batch.rules.slice
+        defaults = slice.channels.get("defaults") or {}
+        match access.decide(batch.settings, message, approved, defaults, batch.account.login):
             case access.Ignore(reason):
                 self._log(message, f"ignored: {reason}")
-                return None
             case access.OfferPairing():
                 await self._offer_pairing(message)
-                return None
             case access.Allow(require_mention):
-                return self._route(by, message, require_mention)
+                may = commands.may_command(slice.commands, batch.settings, message, approved)
+                self._route(batch, message, require_mention, may)
 
-    def _route(self, by: Rules, message: Inbound, require_mention: bool) -> Admission | None:
-        found = routing.resolve(by.table, route_input(message))
-        if message.peer.kind != "direct" and not mentions.gate(message, by.patterns[found.agent], require_mention):
-            self._log(message, f"not for {found.agent}: no mention")
-            return None
-        self._log(message, f"→ {found.agent} by {found.matched_by}, session {found.session_key}")
-        return Admission(found.agent, found.session_key, message)
+    def _route(self, batch: _Batch, message: Inbound, require_mention: bool, may_command: bool) -> None:
+        targets = batch.rules.targets(message)
+        command = batch.rules.command(message)
+        # A word such as "stop" is only a word while there is nothing to stop.
+        if command and (command.explicit or (may_command and self._orders.running(targets))):
+            if may_command:
+                owner = commands.is_owner(batch.rules.slice.commands, message)
+                self._order(batch, command, Order(command.name, message, targets, require_mention, owner))
+            else:
+                self._log(message, f"ignored: the sender may not give commands (/{command.name})")
+        elif message.peer.kind == "direct":
+            self._take(batch, targets, message)
+        else:
+            self._route_group(batch, message, require_mention, targets)
+
+    def _order(self, batch: _Batch, command: commands.Command, order: Order) -> None:
+        """A command passes the mention gate. What changes a session goes to its agent, in order with all else."""
+        if command.name in commands.WITH_TEXT:
+            message = msgspec.structs.replace(order.message, text=command.text, command=command.name)
+            self._take(batch, order.targets, message)
+        else:
+            self._log(order.message, f"/{command.name}")
+            batch.orders.append(order)
+
+    def _route_group(self, batch: _Batch, message: Inbound, require_mention: bool, targets: Sequence[Target]) -> None:
+        """To the agents that are meant, with what was written before; or aside, until one is."""
+        rules, heard = batch.rules, [target.agent for target in targets]
+        key, limit = key_of(message), rules.history_limit(batch.settings, message.channel, heard[0])
+        if not mentions.gate(message, [one for agent in heard for one in rules.patterns[agent]], require_mention):
+            self._history.keep(key, earlier(message), limit)
+            self._log(message, f"not for {', '.join(heard)}: no mention")
+            return
+        named = {agent for agent in heard if mentions.named_in(message.text, rules.patterns[agent])}
+        chosen = broadcast.addressed(heard, named)
+        before = self._history.waiting(key, limit, {id for talk, id in batch.carried if talk == key})
+        batch.carried |= {(key, one.message_id) for one in before}
+        whole = msgspec.structs.replace(message, history=before)
+        self._take(batch, [target for target in targets if target.agent in chosen], whole)
+
+    def _take(self, batch: _Batch, targets: Iterable[Target], message: Inbound) -> None:
+        for target in targets:
+            self._log(message, f"→ {target.agent} by {target.why}, session {target.session_key}")
+            batch.admitted.append(Admission(target.agent, target.session_key, message))
+
+    def _forget(self, rows: Iterable[InboxRow]) -> None:
+        """What new messages carry is on disk with them now, so it is not pending any more."""
+        for row in rows:
+            if row.message.history:
+                self._history.forget(key_of(row.message), [one.message_id for one in row.message.history])
 
     async def _offer_pairing(self, message: Inbound) -> None:
         sender = message.sender
@@ -116,17 +180,3 @@ class Reception:
         """One line a message, without its text: what an operator looks for when an answer came from the wrong agent."""
         peer = f"{message.peer.kind}:{message.peer.id}"
         log.info("%s/%s %s from %s %s", message.channel, message.account, peer, message.sender.id, what)
-
-
-def route_input(message: Inbound) -> routing.RouteInput:
-    """What the binding table looks at."""
-    parent = message.parent_peer
-    return routing.RouteInput(
-        channel=message.channel,
-        account=message.account,
-        peer=(message.peer.kind, message.peer.id),
-        parent_peer=(parent.kind, parent.id) if parent else None,
-        guild=message.guild_id or "",
-        team=message.team_id or "",
-        roles=message.roles,
-    )

@@ -19,9 +19,11 @@ from protocol.envelope import Address, Outbound
 from protocol.errors import Temporary
 from protocol.slices import RouterAgent
 from protocol.tasks import Tasks
+from router import replies
 from router.accounts import Accounts
 from router.dispatch import CRASHES_TO_BURY, AgentQueue
 from router.outbound import Outbox
+from router.relay import Relay
 from router.spool.base import InboxRow, OutboxRow, Spool, part_key
 from router.web.events import Doing, Ended, Event, Growing, Said, UserSaid
 from router.web.feed import Feed
@@ -68,6 +70,9 @@ class Turns:
         self._questions: dict[int, asyncio.Future[tuple[m.HistoryEntry, ...]]] = {}
         self._question = 0
         self._growing: dict[str, Growing] = {}
+        self._relay = Relay()
+        #: Whether agents that got the same message answer one after the other (`broadcast.strategy`).
+        self.sequential = False
         self.outbox = Outbox(spool, accounts, tasks, self._sent)
         self.workers: Workers
 
@@ -88,6 +93,7 @@ class Turns:
             queue.credit = agent.max_concurrent
         for id in self._queues.keys() - wanted.keys():
             for row in self._queues.pop(id).rows():
+                self._pass_on(row)
                 self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
 
     def add(self, rows: Iterable[InboxRow]) -> None:
@@ -99,10 +105,34 @@ class Turns:
                 self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
                 continue
             queue.add(row)
+            if self.sequential and self._relay.join(row):
+                queue.hold(row.id)
             touched[row.agent] = None
             self._publish_question(row)
         for agent in touched:
             self._pump(agent)
+
+    def busy(self, agent: str, session_key: str) -> bool:
+        """Whether an answer is being worked out in this session."""
+        queue = self._queues.get(agent)
+        return queue is not None and any(queue.owner(row.id) is not None for row in queue.of(session_key))
+
+    def stop(self, agent: str, session_key: str) -> None:
+        """End what runs in a session, and forget what waits behind it."""
+        queue = self._queues.get(agent)
+        for row in queue.of(session_key) if queue else []:
+            assert queue is not None
+            generation = queue.owner(row.id)
+            if generation is not None:
+                self.workers.send(agent, generation, m.Cancel(id=row.id))
+            else:
+                self._withdraw(queue, row)
+
+    def give_way(self, agent: str) -> None:
+        """The agent cannot be started: whoever waits for its turn goes first."""
+        queue = self._queues.get(agent)
+        for row in queue.rows() if queue else []:
+            self._pass_on(row)
 
     def queue(self, agent: str) -> AgentQueue | None:
         return self._queues.get(agent)
@@ -182,35 +212,61 @@ class Turns:
     async def _say(self, queue: AgentQueue, generation: int, say: m.Say) -> None:
         row = queue.get(say.id)
         if row is not None and 0 <= say.seq < MAX_SEQ:
-            stored = await self.outbox.say(say.id, say.seq, say.text[:MAX_SAY], row.message.reply)
+            answer = replies.read_tag(say.text[:MAX_SAY], row.message)
+            to = replies.places(row.message, self._reply_mode(row.message.reply), say.seq, answer.quotes)
+            stored = await self.outbox.say(say.id, say.seq, answer.text, to.rest, to.first)
             if stored:
                 self._growing.pop(row.id, None)
-                self._watch(row, Said(id=row.id, seq=say.seq, text=say.text[:MAX_SAY], at=time.time()))
+                self._watch(row, Said(id=row.id, seq=say.seq, text=answer.text, at=time.time()))
         # An id that has ended, or was never this agent's, is acknowledged too: nothing is stored, and nobody waits.
         self.workers.send(queue.agent, generation, m.SayAck(id=say.id, seq=say.seq))
+
+    def _reply_mode(self, address: Address) -> object:
+        account = self._accounts.find(address.channel, address.account)
+        return account.settings.get("replyToMode") if account else None
 
     def _finish(self, queue: AgentQueue, generation: int, id: str, outcome: Outcome, error: str) -> None:
         row = queue.finish(id)
         self._stop_typing(id)
         self._growing.pop(id, None)
+        if row is not None:
+            self._pass_on(row)
         self._tasks.start(self._record_end(queue.agent, generation, row, id, outcome, error[:500]), f"finish {id}")
         self._pump(queue.agent)
+
+    def _withdraw(self, queue: AgentQueue, row: InboxRow) -> None:
+        """A message that no worker has is taken back by its sender."""
+        queue.finish(row.id)
+        self._pass_on(row)
+        self._tasks.start(self._end(row, "cancelled", "stopped before it began"), f"withdraw {row.id}")
+
+    def _pass_on(self, row: InboxRow) -> None:
+        """Let the next agent of a sequential broadcast begin."""
+        following = self._relay.leave(row)
+        if following is not None and (queue := self._queues.get(following.agent)):
+            queue.let_go(following.id)
+            self._pump(following.agent)
 
     async def _record_end(
         self, agent: str, generation: int, row: InboxRow | None, id: str, outcome: Outcome, error: str
     ) -> None:
         if row is not None:
-            await self._spool.finish(id, outcome, error, time.time())
-            level = logging.WARNING if outcome == "failed" else logging.INFO
-            log.log(level, "%s %s by %s%s", id, outcome, agent, f": {error}" if error else "")
-            self._watch(row, Ended(id=id, outcome=outcome, error=error))
+            await self._end(row, outcome, error)
         self.workers.send(agent, generation, m.DoneAck(id=id))
+
+    async def _end(self, row: InboxRow, outcome: Outcome, error: str) -> None:
+        await self._spool.finish(row.id, outcome, error, time.time())
+        level = logging.WARNING if outcome == "failed" else logging.INFO
+        log.log(level, "%s %s by %s%s", row.id, outcome, row.agent, f": {error}" if error else "")
+        self._watch(row, Ended(id=row.id, outcome=outcome, error=error))
 
     # --- sending it out ---------------------------------------------------------------------------------------------
 
     def _pump(self, agent: str) -> None:
         """Deliver what may go out now; ask for a worker when there is none."""
-        queue = self._queues[agent]
+        queue = self._queues.get(agent)
+        if queue is None:
+            return  # the agent was removed while something of its was being written down
         for delivery in queue.next():
             row = delivery.row
             sent = self.workers.send(
@@ -237,6 +293,7 @@ class Turns:
         log.error("message %s for %s is a dead letter: %s", row.id, row.agent, reason)
         queue.finish(row.id)
         self._stop_typing(row.id)
+        self._pass_on(row)
         farewell = Outbound(key=part_key(row.id, MAX_SEQ, 0), address=row.message.reply, text=FAREWELL)
         self.outbox.resume(await self._spool.bury(row.id, reason, [farewell], time.time()))
         self._watch(row, Ended(id=row.id, outcome="failed", error=reason))
