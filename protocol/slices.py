@@ -69,7 +69,8 @@ class WorkerSlice(_Slice, frozen=True, kw_only=True):
     """Everything one worker is told. Paths are absolute; times in seconds.
 
     `model` is `provider/model`, empty for "whatever there is". `tool_layers` are applied in order, `tool_profile`
-    first, widened by `tool_profile_also` (RULES 3.6). `worker_secret` and `proxy_token` are this agent's own.
+    first, widened by `tool_profile_also` (RULES 3.6). The longest of `forbidden_paths` and `allowed_paths` that holds a
+    file decides for the file tools; what neither names is open. `worker_secret` and `proxy_token` are this agent's own.
     """
 
     agent: str
@@ -91,6 +92,7 @@ class WorkerSlice(_Slice, frozen=True, kw_only=True):
     exec_timeout: int = 1800
     workspace_only: bool = False
     forbidden_paths: tuple[str, ...] = ()
+    allowed_paths: tuple[str, ...] = ()
     turn_timeout: int = 600
     max_concurrent: int = 4
     context_tokens: int = 200_000

@@ -17,6 +17,7 @@ from protocol.slices_proxy import ProxySlice
 from supervisor import door
 from supervisor.config import agents
 from supervisor.config.load import Loaded, load
+from supervisor.config.places import Places
 from supervisor.config.secretrefs import Vault
 from supervisor.config.slices import agent_ids, log_level, proxy_slice, router_slice, worker_slice
 from supervisor.life import EX_CONFIG
@@ -78,7 +79,7 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
         token, made = door.own_token(paths)
         notes += [("info", door.TOKEN_MADE)] if made else []
     ids = agent_ids(config)
-    keys = mint.for_agents(ids)
+    keys, places = mint.for_agents(ids), Places(config, paths)
 
     def warn(text: str) -> None:
         notes.append(("warn", text))
@@ -86,7 +87,7 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
     return Plan(
         router=router_slice(config, paths, keys, environ, token=token, host=host, port=port, warn=warn),
         proxy=proxy_slice(config, paths, keys, environ, warn=warn),
-        workers={agent: worker_slice(config, paths, agent, keys[agent]) for agent in ids},
+        workers={agent: worker_slice(config, paths, agent, keys[agent], places) for agent in ids},
         digest=loaded.digest,
         log_file=paths.expand(config.logging.file) if config.logging.file else paths.log_file,
         log_max_bytes=config.logging.max_file_bytes or MAX_FILE,

@@ -27,7 +27,11 @@ def new_agent_secrets() -> AgentSecrets:
 
 
 class Mint:
-    """The secrets of all agents of one life of the supervisor."""
+    """The secrets of all agents of one life of the supervisor, those that were removed included.
+
+    An agent that comes back while its old worker still finishes finds its link as it was; a name that is used again
+    is the same agent to everybody else too (its sessions, its workspace).
+    """
 
     def __init__(self) -> None:
         self._agents: dict[str, AgentSecrets] = {}
@@ -36,6 +40,7 @@ class Mint:
         return f"Mint({len(self._agents)} agents)"
 
     def for_agents(self, agents: Iterable[str]) -> Mapping[str, AgentSecrets]:
-        """The secrets of these agents; those of an agent stay the same while it stays configured."""
-        self._agents = {agent: self._agents.get(agent) or new_agent_secrets() for agent in agents}
-        return dict(self._agents)
+        """The secrets of these agents, the same at each call."""
+        wanted = tuple(agents)
+        self._agents |= {agent: new_agent_secrets() for agent in wanted if agent not in self._agents}
+        return {agent: self._agents[agent] for agent in wanted}

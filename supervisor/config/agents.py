@@ -4,28 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from protocol.config import Agent, Config, ModelChoice, Sandbox
 from protocol.ids import DEFAULT_AGENT_ID, normalize_agent_id
 from protocol.paths import Paths
 
 
+class _Index(NamedTuple):
+    """The entries of one configuration by normalised id, and the default one's id."""
+
+    of: tuple[Agent, ...]
+    entries: Mapping[str, Agent]
+    default: str
+
+
+#: Of the configuration asked about last: one reading asks many times, and a thousand agents must not cost a million.
+_last = _Index((), {}, DEFAULT_AGENT_ID)
+
+
+def _index(config: Config) -> _Index:
+    global _last
+    index, listed = _last, config.agents.list
+    if index.of is not listed:
+        entries: dict[str, Agent] = {}
+        for agent in listed:
+            entries.setdefault(normalize_agent_id(agent.id), agent)
+        chosen = next((agent for agent in listed if agent.default), listed[0] if listed else None)
+        _last = index = _Index(listed, entries, normalize_agent_id(chosen.id) if chosen else DEFAULT_AGENT_ID)
+    return index
+
+
 def agent_ids(config: Config) -> tuple[str, ...]:
     """Normalised ids in config order, each once; `main` alone where none is configured."""
-    return tuple(dict.fromkeys(normalize_agent_id(agent.id) for agent in config.agents.list)) or (DEFAULT_AGENT_ID,)
+    return tuple(_index(config).entries) or (DEFAULT_AGENT_ID,)
 
 
 def default_agent_id(config: Config) -> str:
     """The first agent marked `default`, else the first, else `main`."""
-    agents = config.agents.list
-    chosen = next((agent for agent in agents if agent.default), agents[0] if agents else None)
-    return normalize_agent_id(chosen.id) if chosen else DEFAULT_AGENT_ID
+    return _index(config).default
 
 
 def entry(config: Config, agent_id: str) -> Agent:
     """The agent's own entry; the first of several, an empty one for an agent that is not listed."""
     wanted = normalize_agent_id(agent_id)
-    return next((agent for agent in config.agents.list if normalize_agent_id(agent.id) == wanted), Agent(id=wanted))
+    return _index(config).entries.get(wanted) or Agent(id=wanted)
 
 
 def display_name(agent: Agent) -> str:

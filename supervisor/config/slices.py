@@ -17,6 +17,7 @@ from supervisor.config import agents
 from supervisor.config.agents import agent_ids, default_agent_id
 from supervisor.config.channels import resolve_channels
 from supervisor.config.environ import overlay
+from supervisor.config.places import Places
 from supervisor.config.secretrefs import SecretMissing, Vault
 
 __all__ = ["AgentSecrets", "agent_ids", "default_agent_id", "proxy_slice", "router_slice", "worker_slice"]
@@ -66,6 +67,7 @@ def router_slice(
         session=config.session,
         messages=config.messages,
         broadcast=config.broadcast,
+        commands=config.commands if isinstance(config.commands, dict) else {},
         spool=str(paths.spool),
         credentials=str(paths.credentials),
         host=host,
@@ -75,11 +77,15 @@ def router_slice(
     )
 
 
-def worker_slice(config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets) -> WorkerSlice:
-    """What one worker is told: its own things only."""
+def worker_slice(
+    config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets, places: Places | None = None
+) -> WorkerSlice:
+    """What one worker is told: its own things only. Whoever cuts many hands in the `places` of this configuration."""
     entry, defaults = agents.entry(config, agent_id), config.agents.defaults or AgentDefaults()
     primary, fallbacks = agents.model(config, agent_id)
     own_tools = entry.tools or AgentTools()
+    places = places or Places(config, paths)
+    cross_agent = _first(_fs(own_tools, "allow_cross_agent"), _fs(config.tools, "allow_cross_agent"), False)
     return WorkerSlice(
         agent=agent_id,
         name=agents.display_name(entry),
@@ -99,7 +105,8 @@ def worker_slice(config: Config, paths: Paths, agent_id: str, secrets: AgentSecr
         tool_layers=tuple(_tool_layers(config.tools, own_tools, primary)),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
         workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
-        forbidden_paths=forbidden_paths(config, paths, agent_id),
+        forbidden_paths=places.forbidden(agent_id, cross_agent),
+        allowed_paths=places.allowed(agent_id, cross_agent),
         turn_timeout=_first(defaults.timeout_seconds, 600),
         max_concurrent=_first(defaults.max_concurrent, 4),
         context_tokens=_first(entry.context_tokens, defaults.context_tokens, 200_000),
@@ -138,23 +145,6 @@ def proxy_slice(
 def log_level(config: Config, environ: Mapping[str, str]) -> str:
     """OPENCLAW_LOG_LEVEL, else `logging.level`, else info."""
     return environ.get("OPENCLAW_LOG_LEVEL", "").strip().lower() or config.logging.level or "info"
-
-
-def forbidden_paths(config: Config, paths: Paths, agent_id: str) -> tuple[str, ...]:
-    """Absolute paths an agent's tools must never touch, whatever its policy says.
-
-    A folder that contains the agent's own workspace is left out, since naming it would take that workspace too;
-    `tools.fs.allowCrossAgent` opens the workspaces of the others and nothing else.
-    """
-    own = agents.workspace(config, paths, agent_id)
-    others = [one for one in agent_ids(config) if one != agent_id]
-    open_to_all = _first(_fs(agents.entry(config, agent_id).tools, "allow_cross_agent"),
-                         _fs(config.tools, "allow_cross_agent"), False)
-    found = [agents.agent_dir(config, paths, one) for one in agent_ids(config)]
-    found += [agents.sessions_dir(config, paths, one) for one in others]
-    found += [] if open_to_all else [agents.workspace(config, paths, one) for one in others]
-    found += [paths.credentials, paths.config, paths.databases, paths.run, paths.logs, paths.state / ".env"]
-    return tuple(dict.fromkeys(str(path) for path in found if not own.is_relative_to(path)))
 
 
 def _router_agent(config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets) -> RouterAgent:

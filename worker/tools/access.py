@@ -18,12 +18,21 @@ _SYSTEM = ("/proc", "/sys", "/dev")
 
 
 class FileAccess:
-    """The rules of one agent. `forbidden` are path prefixes: other agents' folders, credentials, the config."""
+    """The rules of one agent. `forbidden` are path prefixes: other agents' folders, credentials, the config; `allowed`
+    are those inside of them that stay open. The longest one that holds a file decides."""
 
-    def __init__(self, workspace: Path, *, workspace_only: bool = False, forbidden: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        *,
+        workspace_only: bool = False,
+        forbidden: Iterable[str] = (),
+        allowed: Iterable[str] = (),
+    ) -> None:
         self.workspace = Path(os.path.realpath(workspace))
         self._only = workspace_only
         self._forbidden = tuple(os.path.realpath(path) for path in forbidden)
+        self._allowed = tuple(os.path.realpath(path) for path in allowed)
 
     def absolute(self, path: str) -> Path:
         """What a tool's path argument means. Raises ToolError for one that cannot be a path."""
@@ -90,10 +99,15 @@ class FileAccess:
     def _check(self, real: str, path: str, doing: str) -> None:
         if self._only and not _inside(real, str(self.workspace)):
             raise ToolError(f"EACCES: tools.fs.workspaceOnly allows only files in the workspace, {doing} '{path}'")
-        if any(_inside(real, place) for place in self._forbidden):
+        if _longest(real, self._forbidden) > _longest(real, self._allowed):
             raise ToolError(f"EACCES: this place is off limits for this agent, {doing} '{path}'")
         if any(_inside(real, place) for place in _SYSTEM):
             raise ToolError(f"EACCES: file tools do not work under {'/'.join(real.split('/')[:2])}, {doing} '{path}'")
+
+
+def _longest(path: str, folders: Iterable[str]) -> int:
+    """Length of the longest of these folders that holds the path, 0 for none."""
+    return max((len(folder) for folder in folders if _inside(path, folder)), default=0)
 
 
 def _inside(path: str, folder: str) -> bool:

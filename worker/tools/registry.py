@@ -73,7 +73,10 @@ def toolbox(settings: WorkerSlice, access: FileAccess, processes: Processes) -> 
 def file_access(settings: WorkerSlice) -> FileAccess:
     """The file rules of this agent."""
     return FileAccess(
-        Path(settings.workspace), workspace_only=settings.workspace_only, forbidden=settings.forbidden_paths
+        Path(settings.workspace),
+        workspace_only=settings.workspace_only,
+        forbidden=settings.forbidden_paths,
+        allowed=settings.allowed_paths,
     )
 
 
