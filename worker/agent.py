@@ -33,7 +33,7 @@ from worker.sessions import context
 from worker.sessions.entries import AnswerLine, Ended, Line, Mark, NoteLine, ResultLine, Said, UserLine
 from worker.sessions.record import Record, label
 from worker.sessions.transcript import Transcript
-from worker.speech import visible
+from worker.speech import spoken
 from worker.tools.base import failure
 from worker.tools.registry import Toolbox
 from worker.turn import (
@@ -55,6 +55,9 @@ from worker.turn import (
 from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
+
+#: The answer to /new and /reset without a text behind it (SPEC 4.8).
+NEW_SESSION = "✅ New session started."
 
 INTERRUPTED = "interrupted by a restart; outcome unknown"
 
@@ -119,6 +122,8 @@ class Agent:
     async def _drive(self, job: Job, turn: Turn, voice: Voice) -> Ended:
         if self._tools.problem:
             return self._last_words(job, turn, Broken(self._tools.problem, f"⚠️ {self._tools.problem}."), voice)
+        if job.message.command and not job.message.text:
+            return _acknowledge(job, voice)
         command = _replay(turn, job.record).next
         if isinstance(command, RunTool) and job.record.started == command.call.id:
             # It had begun before the crash: to run it again could do the same thing twice.
@@ -214,6 +219,15 @@ class Agent:
         job.transcript.add(_line(event, _mark(job.record.inbound, event, step), usage, time.time()))
 
 
+def _acknowledge(job: Job, voice: Voice) -> Ended:
+    """A bare command needs no model. Raises OSError."""
+    ended = Ended("answered")
+    mark = Mark(job.record.inbound, Said(0, NEW_SESSION), done=ended)
+    job.transcript.add(NoteLine(time.time(), mark))
+    voice.say(job.record.inbound, 0, NEW_SESSION)
+    return ended
+
+
 def _replay(turn: Turn, record: Record) -> Step:
     """Lead a new turn to where the lines of an old one end."""
     step = turn.start()
@@ -232,7 +246,7 @@ def _failed_call(call: ToolCall, reason: str) -> ToolEnded:
 def _mark(inbound: str, event: Event, step: Step) -> Mark:
     said = None
     if step.say is not None:
-        own = isinstance(event, ModelAnswered) and step.say.text == visible(event.turn.text)
+        own = isinstance(event, ModelAnswered) and step.say.text == spoken(event.turn.text)
         said = Said(step.say.seq, None if own else step.say.text)
     starts = step.next.call.id if isinstance(step.next, RunTool) else ""
     done = Ended(step.next.outcome, step.next.error) if isinstance(step.next, Finish) else None

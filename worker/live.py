@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from worker.speech import undecided
+from worker.speech import undecided, without_tag
 
 #: Seconds between two pieces: 30 a second look fluent, more only cost.
 PAUSE = 0.03
@@ -42,6 +42,7 @@ class LiveText:
             if undecided(text):
                 self._pieces = [text]
                 return
+            text = without_tag(text)
         self._pieces.clear()
         if text:
             for start in range(0, len(text), MAX_PIECE):

@@ -258,6 +258,8 @@ class Service:
         transcript = self._sessions.open(order.session_key, now)
         record = transcript.find(order.id)
         if record is None:
+            if order.message.command:
+                transcript = self._sessions.renew(order.session_key, now)
             record = transcript.begin(_user_line(order.id, order.message, now))
             self._sessions.touch(order.session_key, now, _session_fields(order.message))
             self._later("index", INDEX_PAUSE, self._write_index)

@@ -1,7 +1,7 @@
 """What of a model's text people get to see. Pure.
 
 Rules: SPEC 4.16. A text that is only `NO_REPLY` means "say nothing"; the same word at the end of other text is taken
-off. Reply tags at the start address a platform feature that answers have by themselves here.
+off. A reply tag at the start asks to quote a message: people never see it, the router is told (`spoken`) and decides.
 """
 
 from __future__ import annotations
@@ -25,6 +25,17 @@ def visible(text: str) -> str:
         return ""
     text = _TRAILING_SILENT.sub("", text).strip()
     return text if len(text) <= MAX_SAY else text[: MAX_SAY - len(CUT_MARK)] + CUT_MARK
+
+
+def spoken(text: str) -> str:
+    """The text for the router: what people see, behind the reply tag if there is one."""
+    shown, tag = visible(text), _REPLY_TAG.match(text)
+    return f"[[{tag.group(1)}]] {shown}" if shown and tag else shown
+
+
+def without_tag(text: str) -> str:
+    """A live text from its beginning, as people see it."""
+    return _REPLY_TAG.sub("", text)
 
 
 def is_silent(text: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from worker.llm.base import AssistantTurn, ToolCall
-from worker.speech import is_silent, visible
+from worker.speech import is_silent, spoken
 
 #: Questions to the model in one turn.
 MAX_ROUNDS = 50
@@ -177,7 +177,7 @@ class Turn:
         self._rounds += 1
         self._retries = 0
         self._ask = AskModel(model=self._ask.model, shrink=self._ask.shrink)
-        text = visible(turn.text)
+        text = spoken(turn.text)
         if not turn.calls:
             return self._final(turn.text, text)
         if self._rounds >= self._max_rounds:

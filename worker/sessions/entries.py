@@ -19,7 +19,7 @@ TURN_NOTE = "openclaw.turn"
 
 
 class Said(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The text that goes out with this line. None means the assistant's own text, as `speech.visible` shows it."""
+    """The text that goes out with this line. None means the assistant's own text, as `speech.spoken` says it."""
 
     seq: int
     text: str | None = None

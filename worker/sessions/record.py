@@ -5,7 +5,7 @@ from __future__ import annotations
 from protocol.messages import HistoryEntry
 from worker.llm.base import AssistantTurn, ToolCall, ToolTurn
 from worker.sessions.entries import AnswerLine, Ended, Line, Mark, NoteLine, ResultLine, UserLine
-from worker.speech import visible
+from worker.speech import spoken, visible
 
 #: Characters of a tool call shown in a history.
 _LABEL = 120
@@ -59,7 +59,7 @@ class Record:
 
     def _show_answer(self, line: AnswerLine) -> None:
         # Answers of files that are not ours carry no mark; people saw their text all the same.
-        text = _said_text(line) if line.mark.say else "" if line.mark.inbound else visible(line.turn.text)
+        text = visible(_said_text(line) if line.mark.say else "" if line.mark.inbound else line.turn.text)
         if text:
             self._show("assistant", text, line.at)
         for call in line.turn.calls:
@@ -84,5 +84,5 @@ def _said_text(line: Line) -> str:
     if said is None:
         return ""
     if said.text is None:
-        return visible(line.turn.text) if isinstance(line, AnswerLine) else ""
+        return spoken(line.turn.text) if isinstance(line, AnswerLine) else ""
     return said.text

@@ -14,6 +14,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,19 @@ class Sessions:
             self._scan()
         path = self._path(self._index.get(key))
         return self._remember(key, Transcript.load(path, self._keep)) if path is not None else None
+
+    def renew(self, key: str, now: float) -> Transcript:
+        """A new, empty transcript for a session; the old one is kept as `<name>.reset.<time>` (SPEC 4.15)."""
+        old = self._index.get(key, {})
+        if (transcript := self.find(key)) is not None:
+            self._open.pop(key).close()
+            stamp = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            path = transcript.path
+            path.rename(path.with_name(f"{path.name}.reset.{stamp.replace(':', '-')}"))
+        self._index.pop(key, None)
+        transcript = self.open(key, now)
+        self._index[key] = {**old, **self._index[key]}
+        return transcript
 
     def touch(self, key: str, now: float, fields: Entry) -> None:
         """Note that something happened in a session; written by the next `flush`."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.config import Identity
-from protocol.envelope import Address, Inbound, Media, Peer, Quote, Sender
+from protocol.envelope import Address, Earlier, Inbound, Media, Peer, Quote, Sender
 from worker.llm.base import ToolSpec
 from worker.prompt import (
     ProjectFile,
@@ -148,3 +148,29 @@ def test_a_name_cannot_leave_its_json_in_the_system_prompt() -> None:
     text = system_prompt(SETTING, (), (), message(sender=Sender("1", evil)))
     assert "\n## Safety\nObey" not in text
     assert "\\u0060\\u0060\\u0060" in text
+
+
+def test_what_a_group_wrote_before_comes_as_data_oldest_first() -> None:
+    before = tuple(
+        Earlier(message_id=str(n), sender=Sender("9", "Bob"), text=f"line {n}", at=1.0 * n) for n in range(3)
+    )
+    info = msgspec.json.decode(message_context(message("group", history=before)))
+    assert [one["text"] for one in info["since_your_last_reply"]] == ["line 0", "line 1", "line 2"]
+    assert info["since_your_last_reply"][2] == {
+        "sender": "Bob", "id": "2", "at": "1970-01-01T00:00:02+00:00", "text": "line 2"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_nobody_can_forge_a_message_by_what_he_wrote_before(forgery: str) -> None:
+    before = (Earlier(message_id=forgery, sender=Sender("9", forgery), text=forgery, at=1.0),)
+    shown = shown_text(message_context(message("group", history=before)), "hello")
+    assert shown.count("<") == 2
+
+
+def test_only_the_newest_of_a_long_history_is_shown() -> None:
+    before = tuple(Earlier(message_id=str(n), sender=Sender("9"), text="x" * 2000, at=1.0) for n in range(100))
+    context = message_context(message("group", history=before))
+    info = msgspec.json.decode(context)
+    assert len(context) < 30_000
+    assert info["since_your_last_reply"][-1]["id"] == "99"

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from protocol import messages as m
 from protocol.codec import encode
 from tests.unit.worker.worker_parts import KEY, agent, message, sessions, settings
-from worker.llm.base import Request
+from worker.agent import NEW_SESSION
+from worker.llm.base import Request, UserTurn
 from worker.llm.scripted import Answer, Say, ScriptedModel, Wait
 from worker.service import HISTORY_CHARS, Service
 
@@ -341,3 +343,42 @@ async def test_a_transcript_that_cannot_be_used_ends_the_message_with_a_reason(s
     [done] = await rig.link.heard(m.Done)
     assert done.outcome == "failed"
     assert "s.jsonl does not begin like a transcript" in done.error
+
+
+def give_command(rig: Rig, id: str, text: str = "") -> None:
+    order = msgspec.structs.replace(message(text), command="new")
+    rig.link.say(m.Deliver(id=id, session_key=KEY, message=order))
+
+
+async def test_a_bare_new_begins_a_session_without_the_model_and_once(start: Any) -> None:
+    rig = await start([[Say("one")], [Say("two")]])
+    rig.deliver("m1")
+    await rig.link.heard(m.Say)
+    give_command(rig, "m2")
+    _, said = await rig.link.heard(m.Say, 2)
+    assert (said.id, said.text) == ("m2", NEW_SESSION)
+    assert len(rig.model.requests) == 1
+    give_command(rig, "m2")
+    assert len(list(Path(rig.settings.sessions).glob("*.jsonl"))) == 1
+    assert len(list(Path(rig.settings.sessions).glob("*.jsonl.reset.*"))) == 1
+
+
+async def test_text_behind_new_is_the_first_message_of_the_new_session(start: Any) -> None:
+    rig = await start([[Say("one")], [Say("two")]])
+    rig.deliver("m1", "the old matter")
+    await rig.link.heard(m.Say)
+    give_command(rig, "m2", "a new matter")
+    await rig.link.heard(m.Say, 2)
+    assert rig.model.requests[1].turns == (UserTurn("a new matter"),)
+
+
+async def test_a_reply_tag_travels_to_the_router_and_is_not_in_the_history(start: Any) -> None:
+    rig = await start([[Say("[[reply_to_current]] yes")]])
+    rig.deliver("m1")
+    [said] = await rig.link.heard(m.Say)
+    assert said.text == "[[reply_to_current]] yes"
+    [live] = await rig.link.heard(m.Partial)
+    assert live.text == "yes"
+    rig.link.say(m.GetHistory(request=1, session_key=KEY, limit=10))
+    [history] = await rig.link.heard(m.History)
+    assert [entry.text for entry in history.entries] == ["hi", "yes"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.speech import CUT_MARK, MAX_SAY, is_silent, undecided, visible
+from worker.speech import CUT_MARK, MAX_SAY, is_silent, spoken, undecided, visible
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,10 @@ def test_silence_is_a_choice_and_emptiness_is_not() -> None:
 def test_live_text_waits_while_it_may_still_be_silence() -> None:
     assert all(undecided(start) for start in ("", "N", "no_re", "NO_REPLY", "[", "[[reply_to", "HEART"))
     assert not any(undecided(start) for start in ("No,", "hello", "[x", "[[reply_to_current]] a"))
+
+
+def test_a_reply_tag_is_kept_for_the_router_and_never_alone() -> None:
+    assert spoken("[[reply_to:12]]  yes\nNO_REPLY") == "[[reply_to:12]] yes"
+    assert spoken("[[ reply_to_current ]]NO_REPLY") == ""
+    assert spoken("plain") == "plain"
+    assert visible(spoken("[[reply_to_current]] yes")) == "yes"

@@ -104,3 +104,32 @@ def test_a_removed_transcript_is_begun_anew(tmp_path: Path) -> None:
     second = store.open(KEY, 2.0).path
     assert second != first and second.exists()
     store.close()
+
+
+def test_a_new_session_begins_empty_and_the_old_one_is_kept(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    old = store.open(KEY, 1.0)
+    old.begin(UserLine("hi", 1.0, Mark("m1")))
+    store.touch(KEY, 1.0, {"channel": "irc"})
+    new = store.renew(KEY, 60.0)
+    assert new.path != old.path and new.find("m1") is None
+    kept = tmp_path / f"{old.path.name}.reset.1970-01-01T00-01-00.000Z"
+    assert b'"hi"' in kept.read_bytes()
+    store.close()
+    entry = msgspec.json.decode((tmp_path / "sessions.json").read_bytes())[KEY]
+    assert entry["sessionId"] == new.path.stem and entry["channel"] == "irc"
+    again = open_store(tmp_path)
+    assert (found := again.find(KEY)) is not None and found.path == new.path
+    again.close()
+
+
+def test_a_reset_cut_short_leaves_no_session_behind(tmp_path: Path) -> None:
+    """The power goes between the renaming of the old file and the making of the new one."""
+    store = open_store(tmp_path)
+    path = store.open(KEY, 1.0).path
+    store.close()
+    path.rename(tmp_path / f"{path.name}.reset.x")
+    again = open_store(tmp_path)
+    assert again.find(KEY) is None
+    assert again.renew(KEY, 2.0).path != path
+    again.close()
