@@ -101,8 +101,8 @@ def worker_slice(
         fallbacks=fallbacks,
         identity=entry.identity or Identity(),
         tool_profile=own_tools.profile or config.tools.profile or "",
-        tool_profile_also=_profile_also(config.tools, own_tools),
-        tool_layers=tuple(_tool_layers(config.tools, own_tools, primary)),
+        tool_profile_also=profile_also(config.tools, own_tools),
+        tool_layers=tuple(tool_layers(config.tools, own_tools, primary)),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
         workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
         forbidden_paths=places.forbidden(agent_id, cross_agent),
@@ -160,12 +160,13 @@ def _router_agent(config: Config, paths: Paths, agent_id: str, secrets: AgentSec
             worker_public=secrets.worker_public,
         ),
         max_concurrent=_first(defaults.max_concurrent, 4),
-        group_chat=_group_chat(entry, defaults),
+        group_chat=group_chat(entry, defaults),
         identity=entry.identity or Identity(),
     )
 
 
-def _group_chat(entry: Agent, defaults: AgentDefaults) -> GroupChat:
+def group_chat(entry: Agent, defaults: AgentDefaults) -> GroupChat:
+    """How an agent behaves in groups: its own settings over the defaults'."""
     own, shared = entry.group_chat or GroupChat(), defaults.group_chat or GroupChat()
     return GroupChat(
         mention_patterns=_first(own.mention_patterns, shared.mention_patterns, None),
@@ -174,7 +175,7 @@ def _group_chat(entry: Agent, defaults: AgentDefaults) -> GroupChat:
     )
 
 
-def _tool_layers(shared: AgentTools, own: AgentTools, model: str) -> Iterable[ToolList]:
+def tool_layers(shared: AgentTools, own: AgentTools, model: str) -> Iterable[ToolList]:
     """Global, global provider, agent, agent provider (RULES 3.6); a layer that says nothing is left out."""
     for tools in (shared, own):
         named = (tools.by_provider or {}).get(model) or (tools.by_provider or {}).get(model.partition("/")[0])
@@ -183,7 +184,7 @@ def _tool_layers(shared: AgentTools, own: AgentTools, model: str) -> Iterable[To
                 yield ToolList(allow=layer.allow, also_allow=layer.also_allow, deny=layer.deny)
 
 
-def _profile_also(shared: AgentTools, own: AgentTools) -> tuple[str, ...]:
+def profile_also(shared: AgentTools, own: AgentTools) -> tuple[str, ...]:
     """What widens the profile: `alsoAllow` and the tools a present `exec` or `fs` section stands for (RULES 3.6)."""
     listed = own.also_allow if own.also_allow is not None else shared.also_allow
     by_exec = ("exec", "process") if own.exec or shared.exec else ()
