@@ -24,8 +24,9 @@ BUSY_SECONDS = 5.0
 class SqliteSpool:
     """`Spool` in one file. Also raises UserError from `open` when the file cannot be made or is of a newer format."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, busy_seconds: float = BUSY_SECONDS) -> None:
         self._path = Path(path)
+        self._busy_seconds = busy_seconds
         self._writer: Writer[Tables] = Writer(self._connect, f"spool {self._path.name}")
 
     def __repr__(self) -> str:
@@ -39,7 +40,7 @@ class SqliteSpool:
 
     def _connect(self) -> Tables:
         _create_private(self._path)
-        connection = sqlite3.connect(self._path, timeout=BUSY_SECONDS, isolation_level=None, cached_statements=64)
+        connection = sqlite3.connect(self._path, timeout=self._busy_seconds, isolation_level=None, cached_statements=64)
         try:
             return self._prepare(connection)
         except BaseException:

@@ -63,6 +63,8 @@ class Writer(Generic[H]):
         """Start the thread and open the file. Raises what `connect` raises, SQLite's errors as SpoolFailed."""
         self._loop = asyncio.get_running_loop()
         self._ended = self._loop.create_future()
+        # A start that failed leaves its own end mark behind, which must not end the next thread.
+        self._queue = SimpleQueue()
         opened: asyncio.Future[None] = self._loop.create_future()
         threading.Thread(target=self._run, args=(opened,), name=self._name, daemon=True).start()
         try:

@@ -356,3 +356,10 @@ async def test_a_closed_spool_says_so_and_closing_twice_is_harmless(spool: Spool
     await spool.close()
     with pytest.raises(SpoolFailed, match="closed"):
         await spool.admit([admission("1")], None, NOW)
+
+
+async def test_a_known_message_is_found_by_what_makes_it_the_same(spool: Spool) -> None:
+    """For a caller that repeats itself and needs the first id."""
+    row = await admit_one(spool)
+    assert await spool.known("telegram", "work", "1", "main") == row.id
+    assert await spool.known("telegram", "work", "1", "other") == ""

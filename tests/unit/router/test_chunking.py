@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from router.chunking import split
@@ -26,6 +26,7 @@ def open_fences(part: str) -> int:
     return len(FENCE.findall(part)) % 2
 
 
+@settings(deadline=None)
 @given(answers, st.integers(min_value=1, max_value=200))
 @example("a" * 500, 7)
 @example("```py\n" + "x = 1\n" * 50 + "```", 60)
@@ -35,18 +36,21 @@ def test_no_part_is_blank_or_too_long(text: str, limit: int) -> None:
         assert part.strip() and len(part) <= limit
 
 
+@settings(deadline=None)
 @given(answers, st.integers(min_value=40, max_value=200))
 def test_nothing_that_can_be_seen_is_lost_or_moved(text: str, limit: int) -> None:
     """Apart from the fences that were added, the parts together are the text."""
     assert bare("\n".join(split(text, limit))) == bare(text)
 
 
+@settings(deadline=None)
 @given(words.filter(lambda text: "`" not in text), st.integers(min_value=1, max_value=40))
 def test_plain_text_is_never_changed_even_in_tiny_parts(text: str, limit: int) -> None:
     """White space at the cuts is all that goes."""
     assert "".join("".join(split(text, limit)).split()) == "".join(text.split())
 
 
+@settings(deadline=None)
 @given(st.lists(st.text("xy z=", min_size=1, max_size=30), min_size=1, max_size=40), st.integers(40, 120))
 def test_every_part_of_a_block_is_a_block(lines: list[str], limit: int) -> None:
     """Each part opens with the language and is closed again."""
