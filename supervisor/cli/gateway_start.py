@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
@@ -123,14 +124,17 @@ def _last_lines(log: Path, count: int = 20) -> str:
 
 
 def _wait_until_gone(pid: int) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except OSError:
-            return
-        time.sleep(_PAUSE)
-    raise UserError(f"the gateway (pid {pid}) does not end", hint=f"kill -9 {pid}")
+    """Wait for the end of the process, not for its pid: in a container nobody may reap it (pidfd_open(2))."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        ended, _, _ = select.select([descriptor], [], [], STOP_TIMEOUT)
+    finally:
+        os.close(descriptor)
+    if not ended:
+        raise UserError(f"the gateway (pid {pid}) does not end", hint=f"kill -9 {pid}")
 
 
 def _tell(text: str, running: c.GatewayStatus, json: bool) -> None:
