@@ -14,12 +14,18 @@ CHANNELS = {
     "telegram": "router.channels.telegram",
     "irc": "router.channels.irc",
 }
+#: Serves any channel whose settings have a `bridge`.
+BRIDGE = "router.channels.bridge"
 
 
 def create(channel: str, account: str, settings: Mapping[str, Any]) -> Channel:
     """Make one account's channel. Raises UserError for a platform this build lacks or settings it cannot use."""
-    module = CHANNELS.get(channel)
+    module = BRIDGE if settings.get("bridge") else CHANNELS.get(channel)
     if module is None:
-        raise UserError(f"this build has no {channel} channel", where=f"$.channels.{channel}")
+        raise UserError(
+            f"this build has no {channel} channel of its own",
+            where=f"$.channels.{channel}",
+            hint="channels.<id>.bridge.socket connects one by a program of yours: router/channels/bridge/STATUS.md",
+        )
     make = cast(Callable[[str, str, Mapping[str, Any]], Channel], importlib.import_module(module).create)
     return make(channel, account, settings)

@@ -67,6 +67,12 @@ class Heartbeat(Section, frozen=True, kw_only=True):
     use_indicator: bool | None = None
 
 
+class Bridge(Section, frozen=True, kw_only=True):
+    """A program of the operator's that connects the platform (router/channels/bridge/STATUS.md)."""
+
+    socket: str
+
+
 class Common(Section, frozen=True, kw_only=True):
     """Every channel, at its root and in `accounts.<id>`."""
 
@@ -100,6 +106,7 @@ class Common(Section, frozen=True, kw_only=True):
     retry: Retry | None = None
     proxy: str | None = None
     context_visibility: Visibility | None = None
+    bridge: Bridge | None = None
     markdown: dict[str, Any] | None = None
     capabilities: Any = None
 
