@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.spool.base import id_number, id_text, next_number
@@ -11,6 +11,7 @@ from router.spool.base import id_number, id_text, next_number
 numbers = st.integers(min_value=0, max_value=2**55 - 1)
 
 
+@settings(deadline=None)
 @given(numbers, numbers)
 def test_ids_sort_as_their_numbers_do(one: int, other: int) -> None:
     """And lead back to them."""
@@ -24,6 +25,7 @@ def test_a_text_that_is_no_id_belongs_to_no_row(text: str) -> None:
     assert id_number(text) == -1
 
 
+@settings(deadline=None)
 @given(numbers, st.floats(0, 4e9))
 def test_numbers_always_grow(last: int, now: float) -> None:
     """Whatever the clock does."""
