@@ -43,7 +43,7 @@ _LOWER: tuple[tuple[_Bucket, MatchedBy], ...] = (
 
 
 class RouteInput(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a message decides its route. Peers are (kind, id)."""
+    """What of a message decides its route. Peers are (kind, id); guild and team come trimmed from the platform."""
 
     channel: str
     account: str | None = None
@@ -116,6 +116,14 @@ class Table:
         self.default_agent = default_agent
         self.default_accounts = default_accounts
         self.session = session
+        self._mains: dict[str, str] = {}
+
+    def main_key(self, agent: str) -> str:
+        """The main session of an agent; there are as many as agents, so they are kept."""
+        found = self._mains.get(agent)
+        if found is None:
+            found = self._mains[agent] = main_session_key(agent, self.session.main_key)
+        return found
 
     def __repr__(self) -> str:
         rules = {rule.order for book in self.books.values() for shelf in book.values() for rule in shelf.rules.values()}
@@ -158,8 +166,7 @@ def resolve(table: Table, message: RouteInput) -> Resolution:
         main_key=session.main_key,
         identity_links=session.identity_links,
     )
-    main = main_session_key(agent, session.main_key)
-    return Resolution(agent, account, key, main, matched_by, rule.order if rule else None)
+    return Resolution(agent, account, key, table.main_key(agent), matched_by, rule.order if rule else None)
 
 
 # --- looking up --------------------------------------------------------------------------------------------------
@@ -195,7 +202,7 @@ def _first(shelf: _Shelf, peer: str, message: RouteInput) -> Rule | None:
 
 
 def _keys(shelf: _Shelf, peer: str, message: RouteInput) -> Iterator[_Key]:
-    guild, team = message.guild.strip(), message.team.strip()
+    guild, team = message.guild, message.team
     for shape in shelf.shapes:
         if (shape.guild and not guild) or (shape.team and not team):
             continue
