@@ -30,6 +30,7 @@ NOUNS = {
     "health": ("status", "Ask the running gateway for its health"),
     "logs": ("logs", "Show the gateway's log"),
     "pairing": ("pairing", "List and approve people who want to talk to an agent *"),
+    "routes": ("routes", "Explain, check and compare who gets which messages *"),
     "status": ("status", "Show agents, channels and processes at a glance"),
 }
 #: Commands of the original that this build does not have.
