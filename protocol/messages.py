@@ -277,9 +277,13 @@ class WorkerMisbehaved(_Message, frozen=True, kw_only=True):
 
 
 class AgentIdle(_Message, frozen=True, kw_only=True):
-    """An agent of `RouterSlice.leaving` has no unfinished message, and will get none: its worker may go."""
+    """An agent of `RouterSlice.leaving` has no unfinished message, and will get none: its worker may go.
+
+    `version` is that of the slice: an agent may leave, come back and leave again while this is on its way.
+    """
 
     agent: str
+    version: int
 
 
 RouterToSupervisor = (

@@ -44,7 +44,7 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     """Everything the router is told. `channels` has its secrets resolved; `token` opens the HTTP port.
 
     `leaving` are agents that are configured no more: nothing is routed to them, and what they have is still answered.
-    Paths are absolute. `heartbeat_seconds` is the pause between Pings; three unanswered ones mean silence.
+    `version` counts the slices of one life of the supervisor. Paths are absolute. `heartbeat_seconds` is the pause between Pings; three unanswered ones mean silence.
     """
 
     agents: tuple[RouterAgent, ...]
@@ -63,6 +63,7 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     log_level: str = "info"
     heartbeat_seconds: float = 10.0
     leaving: tuple[RouterAgent, ...] = ()
+    version: int = 0
 
 
 class WorkerSlice(_Slice, frozen=True, kw_only=True):

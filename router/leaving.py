@@ -25,12 +25,13 @@ class Leaving:
         self._report = report
         self._tasks = tasks
         self._agents: set[str] = set()
+        self._version = 0
         self._watching: asyncio.Task[None] | None = None
 
-    def update(self, agents: Iterable[str]) -> None:
-        """These agents are leaving, and no others: who came back is not looked at any more, who is told of is told
-        again."""
-        self._agents = set(agents)
+    def update(self, agents: Iterable[str], version: int) -> None:
+        """These agents are leaving, and no others: who came back is not looked at any more, who was told of is told
+        of again."""
+        self._agents, self._version = set(agents), version
         self._look()
         if self._agents and (self._watching is None or self._watching.done()):
             self._watching = self._tasks.start(self._watch(), "leaving agents")
@@ -43,4 +44,4 @@ class Leaving:
     def _look(self) -> None:
         for agent in [agent for agent in self._agents if not self._unfinished(agent)]:
             self._agents.discard(agent)
-            self._report(m.AgentIdle(agent=agent))
+            self._report(m.AgentIdle(agent=agent, version=self._version))

@@ -104,7 +104,7 @@ class Router:
         self._tasks.start(self._purge(), "purge")
         self._desk.failing = []
         self._report(m.RouterReady(host=host, port=port))
-        self._leaving.update(agent.id for agent in self._slice.leaving)
+        self._leaving.update((agent.id for agent in self._slice.leaving), self._slice.version)
 
     async def _serve(self) -> int:
         """Do what the supervisor says until it says stop, goes away, or we fail."""
@@ -158,7 +158,7 @@ class Router:
         self._reception.update(slice)
         self._desk.update(slice.agents, slice.default_agent)
         await self._reception.settle()
-        self._leaving.update(agent.id for agent in slice.leaving)
+        self._leaving.update((agent.id for agent in slice.leaving), slice.version)
         # A login that takes its time to end does not keep us from hearing of workers.
         self._tasks.start(self._accounts.update(self._reception.accounts()), "accounts")
         log.info("configuration applied: %d agents, %d bindings", len(slice.agents), len(slice.bindings))

@@ -108,7 +108,10 @@ class ProgramBody(Generic[T]):
 
 
 class WorkerBody:
-    """One agent's worker. The router hears of each generation before it exists and after it is gone."""
+    """One agent's worker. The router hears of each generation before it exists and after it is gone.
+
+    `booted` is what the worker was told that lives now, or that lived last.
+    """
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class WorkerBody:
         self.agent = agent
         self.generation = 0
         self.living = False
+        self.booted: WorkerSlice | None = None
         self._slice = slice
         self._spawner = spawner
         self._new_generation = new_generation
@@ -130,7 +134,8 @@ class WorkerBody:
         self.generation = self._new_generation()
         self.living = True
         self._tell_router(m.GenerationStarted(agent=self.agent, generation=self.generation))
-        boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=self._slice())
+        self.booted = self._slice()
+        boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=self.booted)
         return await self._spawner.spawn(
             SpawnSpec(title=f"openclaw: worker {self.agent}", boot=boot, log_fd=log_fd)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Mapping
 
 from protocol.config import Gateway, GatewayAuth, Secret
@@ -44,6 +45,18 @@ def port(gateway: Gateway, option: int | None, environ: Mapping[str, str]) -> in
     if not text.isascii() or not text.isdigit() or int(text) > 65535:
         raise UserError(f"not a port: {text!r}", where="OPENCLAW_GATEWAY_PORT", hint="unset OPENCLAW_GATEWAY_PORT")
     return int(text)
+
+
+def port_problem(host: str, port: int) -> str:
+    """Why nobody can listen there now, empty when somebody can. Tried by doing, for a moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            return f"{host}:{port}: {error.strerror}"
+    return ""
 
 
 def configured_token(gateway: Gateway, vault: Vault, environ: Mapping[str, str]) -> str:

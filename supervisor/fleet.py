@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -24,12 +25,20 @@ Say = Callable[[str], None]
 
 
 class Seat:
-    """One agent. `children[-1]` is the one that serves or will serve; those before it are leaving."""
+    """One agent. `children[-1]` is the one that serves or will serve; those before it are leaving.
+
+    `leaving`: since this version of the configuration the agent is in it no more, and it stays until `idle`; None for
+    who stays. `lock` is held while its worker is exchanged.
+    """
 
     def __init__(self, agent: str, slice: WorkerSlice) -> None:
         self.agent = agent
         self.slice = slice
         self.children: list[Child] = []
+        self.leaving: int | None = None
+        self.ending = False
+        self.idle = asyncio.Event()
+        self.lock = asyncio.Lock()
 
     @property
     def child(self) -> Child:
@@ -59,13 +68,15 @@ class Fleet:
     # --- who there is ---
 
     def seat_all(self, slices: Mapping[str, WorkerSlice]) -> None:
-        """Give every agent its seat and its newest slice. Nobody is started, nobody is sent away."""
+        """Give every agent its seat and its newest slice. Nobody is started, nobody is sent away; who was on his way
+        out stays."""
         for agent, slice_ in slices.items():
             seat = self._seats.get(agent)
             if seat is None:
                 seat = self._seats[agent] = Seat(agent, slice_)
                 seat.children.append(self._new_child(seat))
             seat.slice = slice_
+            seat.leaving = None
 
     def agents(self) -> tuple[str, ...]:
         return tuple(self._seats)
@@ -74,7 +85,7 @@ class Fleet:
         """Start everybody, if they are not too many."""
         if len(self._seats) <= EAGER:
             for seat in self._seats.values():
-                seat.child.post(life.Want())
+                self._want(seat)
 
     def children(self) -> Iterator[Child]:
         return (child for seat in self._seats.values() for child in seat.children)
@@ -92,8 +103,11 @@ class Fleet:
         """Anything but RouterReady. News of workers that are gone is late news."""
         match message:
             case m.WorkerWanted(agent=agent):
-                if self._open and (seat := self._seats.get(agent)):
-                    seat.child.post(life.Want())
+                if seat := self._seats.get(agent):
+                    self._want(seat)
+            case m.AgentIdle(agent=agent, version=version):
+                if (seat := self._seats.get(agent)) and seat.leaving is not None and version >= seat.leaving:
+                    seat.idle.set()
             case m.WorkerReady(agent=agent, generation=generation):
                 self._post(agent, generation, life.ReadySaid())
             case m.WorkerSilent(agent=agent, generation=generation):
@@ -111,24 +125,55 @@ class Fleet:
 
     # --- replacing ---
 
-    async def roll(self, agents: Iterable[str], say: Say) -> list[str]:
-        """Replace the workers of these agents, a few at a time; returns what went wrong, one line each."""
-        problems = await asyncio.gather(*(self._roll_one(self._seats[agent], say) for agent in agents))
+    async def roll(self, agents: Iterable[str], say: Say, *, forced: bool = True) -> list[str]:
+        """Replace the workers of these agents, a few at a time; returns what went wrong, one line each.
+
+        Not `forced`, who was told the newest already is left alone.
+        """
+        seats = [seat for agent in agents if (seat := self._seats.get(agent))]
+        problems = await asyncio.gather(*(self._roll_one(seat, say, forced) for seat in seats))
         return [problem for problem in problems if problem]
 
-    async def dismiss(self, agents: Iterable[str]) -> None:
-        """These agents are configured no more: let their workers finish and take the seats away."""
-        gone = [self._seats[agent] for agent in agents]
-        await asyncio.gather(*(self._end(child) for seat in gone for child in list(seat.children)))
-        for seat in gone:
+    def see_off(self, agents: Iterable[str], version: int) -> None:
+        """These agents are configured no more, from this version on. They stay until `dismiss`."""
+        for seat in (self._seats[agent] for agent in agents):
+            seat.leaving = version
+            seat.idle.clear()
+
+    async def dismiss(self, agents: Iterable[str], patience: float) -> list[str]:
+        """Of these leaving agents the workers answer what there is, for at most `patience` seconds, finish and go.
+
+        Returns those whose seats were taken away; who was configured again meanwhile stays.
+        """
+        seats = [seat for agent in agents if (seat := self._seats.get(agent)) and seat.leaving is not None]
+        gone = await asyncio.gather(*(self._dismiss_one(seat, seat.leaving, patience) for seat in seats))
+        return [seat.agent for seat, left in zip(seats, gone, strict=True) if left]
+
+    async def _dismiss_one(self, seat: Seat, version: int | None, patience: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(seat.idle.wait(), patience)
+        async with seat.lock:
+            if seat.leaving != version or self._seats.get(seat.agent) is not seat:
+                return False
+            seat.ending = True
+            await asyncio.gather(*(self._end(child) for child in list(seat.children)))
+            seat.ending = False
+            if seat.leaving != version:  # configured again while its worker was ending
+                self._want(seat)
+                return False
             del self._seats[seat.agent]
             self._office.records.forget(f"worker {seat.agent}")
+            return True
 
-    async def _roll_one(self, seat: Seat, say: Say) -> str:
-        async with self._rolling:
+    async def _roll_one(self, seat: Seat, say: Say, forced: bool) -> str:
+        async with seat.lock, self._rolling:
             old = seat.child
+            if seat.leaving is not None or self._seats.get(seat.agent) is not seat:
+                return ""
             if old.state in {State.STOPPED, State.BACKOFF, State.QUARANTINED}:
                 old.post(life.Renew())
+                return ""
+            if not forced and _body(old).booted in (None, seat.slice):  # None: it reads the newest when it is made
                 return ""
             say(f"worker {seat.agent}: starting the new one")
             new = self._new_child(seat)
@@ -140,6 +185,11 @@ class Fleet:
             await self._end(old)
             self._leave(seat, old)
             return ""
+
+    def _want(self, seat: Seat) -> None:
+        """Somebody needs this agent's worker. One that is being ended is not called back."""
+        if self._open and not seat.ending:
+            seat.child.post(life.Want())
 
     async def _comes_up(self, new: Child) -> bool:
         state = await new.until(State.READY, State.STABLE, State.BACKOFF, State.QUARANTINED, State.STOPPED)

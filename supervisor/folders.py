@@ -7,6 +7,7 @@ from pathlib import Path
 
 from protocol.errors import UserError
 from protocol.paths import Paths
+from protocol.slices import WorkerSlice
 from supervisor.plan import Plan
 
 
@@ -18,12 +19,18 @@ def prepare_state(paths: Paths) -> None:
     paths.run.chmod(0o700)
 
 
-def prepare_agents(paths: Paths, plan: Plan) -> None:
-    """What each agent's worker finds when it starts. Raises UserError."""
-    _make(paths.link_folder(agent) for agent in plan.workers)
-    _make(plan.agent_dirs)
-    _make(Path(worker.sessions) for worker in plan.workers.values())
-    _make((Path(worker.workspace) for worker in plan.workers.values()), mode=0o755)
+def prepare_agents(paths: Paths, plan: Plan, before: Plan | None = None) -> None:
+    """What each agent's worker finds when it starts; those of an earlier plan have it. Raises UserError."""
+    known = before.workers if before else {}
+    new = {agent: worker for agent, worker in plan.workers.items() if _places(known.get(agent)) != _places(worker)}
+    _make(paths.link_folder(agent) for agent in new)
+    _make(folder for folder in plan.agent_dirs if before is None or folder not in before.agent_dirs)
+    _make(Path(worker.sessions) for worker in new.values())
+    _make((Path(worker.workspace) for worker in new.values()), mode=0o755)
+
+
+def _places(worker: WorkerSlice | None) -> tuple[str, str] | None:
+    return (worker.workspace, worker.sessions) if worker else None
 
 
 def _make(folders: Iterable[Path], mode: int = 0o700) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -16,13 +17,17 @@ from protocol.slices import RouterSlice, WorkerSlice
 from protocol.slices_proxy import ProxySlice
 from supervisor import door
 from supervisor.config import agents
-from supervisor.config.load import Loaded, load
+from supervisor.config.load import Loaded, evaluate
+from supervisor.config.parse import parse, read_text
 from supervisor.config.places import Places
 from supervisor.config.secretrefs import Vault
 from supervisor.config.slices import agent_ids, log_level, proxy_slice, router_slice, worker_slice
 from supervisor.life import EX_CONFIG
 from supervisor.logs import MAX_FILE
 from supervisor.secrets import Mint
+
+#: `gateway.reload.mode` (SPEC 7.7), the default last.
+RELOAD_MODES = ("off", "restart", "hot", "hybrid")
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +44,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything one run is made of. `notes` are for the log: (level, text)."""
+    """Everything one run is made of. `notes` are for the log: (level, text).
+
+    `text` is the config file it was read from, None where there is none; `values` is what that means. `debounce` is
+    the quiet time after a change until the file is read, in seconds.
+    """
 
     router: RouterSlice
     proxy: ProxySlice
@@ -50,6 +59,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str
     agent_dirs: tuple[Path, ...]
     notes: tuple[tuple[str, str], ...] = ()
+    text: str | None = None
+    values: dict[str, Any] = {}
+    reload: str = "hybrid"
+    debounce: float = 0.5
 
     def __repr__(self) -> str:
         return f"Plan({self.digest[:8]}, {len(self.workers)} agents)"
@@ -66,7 +79,9 @@ def reader(paths: Paths, options: RunOptions, environ: Mapping[str, str]) -> Rea
 
 def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mint) -> Plan:
     """Raises UserError (exit code 78 where starting is refused, 1 for a configuration that is wrong)."""
-    loaded = load(paths, environ)
+    text = read_text(paths.config)
+    authored = {} if text is None else parse(text, paths.config)
+    loaded = evaluate(authored, paths, environ, exists=text is not None)
     config = loaded.config
     check_start(loaded, options)
     notes = [("warn", text) for text in loaded.warnings]
@@ -94,6 +109,10 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
         log_level=log_level(config, environ),
         agent_dirs=tuple(agents.agent_dir(config, paths, agent) for agent in ids),
         notes=tuple(dict.fromkeys(notes)),
+        text=text,
+        values=loaded.values,
+        reload=_reload_mode(config.gateway.reload),
+        debounce=_debounce(config.gateway.reload),
     )
 
 
@@ -108,6 +127,18 @@ def check_start(loaded: Loaded, options: RunOptions) -> None:
     if mode != "local":
         text = f"Gateway start blocked: set gateway.mode=local (current: {mode}) or pass --allow-unconfigured."
         raise UserError(text, where="$.gateway.mode", exit_code=EX_CONFIG)
+
+
+def _reload_mode(section: Any) -> str:
+    mode = section.get("mode") if isinstance(section, dict) else None
+    return mode if mode in RELOAD_MODES else "hybrid"
+
+
+def _debounce(section: Any) -> float:
+    """Seconds; a moment at least, so that a file that is being written is not read."""
+    value = section.get("debounceMs") if isinstance(section, dict) else None
+    milliseconds = value if isinstance(value, int | float) and not isinstance(value, bool) else 500
+    return min(max(milliseconds / 1000, 0.05), 60.0)
 
 
 def secret_values(plan: Plan) -> set[str]:

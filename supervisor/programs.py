@@ -84,6 +84,13 @@ class Programs:
         for child in self.all():
             child.post(life.Renew())
 
+    async def restart_router(self) -> None:
+        """A new router in the place of the old one, which sends out what it has; returns when its fate is known."""
+        self.router.post(life.Unwant())
+        self.router.post(life.Want())
+        await self.router.until(State.SPAWNING)
+        await self.router.until(State.READY, State.BACKOFF, State.QUARANTINED, State.STOPPED)
+
     def tell_router(self, message: Any, fds: tuple[int, ...] = ()) -> bool:
         """False when there is no router now; the next one is told everything it must know when it starts."""
         return self._bodies["router"].tell(message, fds)

@@ -9,38 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from protocol import messages as m
 from protocol.errors import OpenClawError, UserError
-from protocol.paths import Paths
 from protocol.tasks import Tasks
-from supervisor import folders
+from supervisor.apply import Applier
 from supervisor.fleet import Fleet
 from supervisor.logs import Journal
-from supervisor.plan import Plan, ReadPlan
-from supervisor.programs import Programs
 
 #: Takes a line for people who watch.
 Watch = Callable[[str], None]
 
 
 class Restarter:
-    """Carries out one restart at a time. `problem` is what was wrong with the configuration read last."""
+    """Carries out one restart at a time."""
 
-    def __init__(
-        self,
-        paths: Paths,
-        read_plan: ReadPlan,
-        take: Callable[[Plan], None],
-        programs: Programs,
-        fleet: Fleet,
-        journal: Journal,
-        tasks: Tasks,
-    ) -> None:
-        self.problem = ""
-        self._paths = paths
-        self._read_plan = read_plan
-        self._take = take
-        self._programs = programs
+    def __init__(self, applier: Applier, fleet: Fleet, journal: Journal, tasks: Tasks) -> None:
+        self._applier = applier
         self._fleet = fleet
         self._journal = journal
         self._tasks = tasks
@@ -78,36 +61,18 @@ class Restarter:
                 outcome.set_result(problem)
 
     async def _restart(self, agents: tuple[str, ...], watch: Watch) -> None:
-        plan = self._read(agents)
-        before = self._fleet.agents()
-
         def tell(text: str) -> None:
             self._journal.log("info", "gateway", f"restart: {text}")
             watch(text)
 
-        tell("the configuration is valid")
-        await self._fleet.dismiss(agent for agent in before if agent not in plan.workers)
-        self._apply(plan)
+        async with self._applier.lock:
+            plan = await self._applier.read()
+            if unknown := [agent for agent in agents if agent not in plan.workers]:
+                raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
+            before = self._fleet.agents()
+            tell("the configuration is valid")
+            changes = await self._applier.apply(plan, restart_router=True)
         staying = [agent for agent in agents or before if agent in before and agent in plan.workers]
-        if problems := await self._fleet.roll(staying, tell):
+        problems, _ = await asyncio.gather(self._fleet.roll(staying, tell), self._applier.dismiss(changes))
+        if problems:
             raise OpenClawError("; ".join(problems))
-
-    def _read(self, agents: tuple[str, ...]) -> Plan:
-        """Everything that can be refused is refused here, before anything is changed."""
-        try:
-            plan = self._read_plan()
-        except UserError as error:
-            self.problem = f"{error.where or self._paths.config}: {error.message}"
-            raise
-        self.problem = ""
-        if unknown := [agent for agent in agents if agent not in plan.workers]:
-            raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
-        folders.prepare_agents(self._paths, plan)
-        return plan
-
-    def _apply(self, plan: Plan) -> None:
-        self._take(plan)
-        self._programs.tell_router(m.RouterUpdate(slice=plan.router))
-        self._programs.tell_cliproxy(m.ProxyUpdate(slice=plan.proxy))
-        self._programs.renew()
-        self._fleet.start_eagerly()

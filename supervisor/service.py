@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from protocol import control as c
@@ -26,9 +27,11 @@ from protocol.errors import OpenClawError, UserError
 from protocol.paths import Paths
 from protocol.process import become_subreaper, set_title
 from protocol.tasks import Tasks
-from supervisor import folders, life, orphans
+from supervisor import folders, lastgood, life, orphans
+from supervisor.apply import Applier
 from supervisor.child import Child, Office
 from supervisor.children import Commands, default_commands, settings
+from supervisor.config.watch import Watch
 from supervisor.control import ControlServer, Say
 from supervisor.fleet import Fleet
 from supervisor.life import State
@@ -37,6 +40,7 @@ from supervisor.logs import Journal, JournalHandler, LogFile, console_for_people
 from supervisor.plan import Plan, ReadPlan, RunOptions, reader, secret_values
 from supervisor.programs import Programs
 from supervisor.records import Records
+from supervisor.reload import Reloader
 from supervisor.restart import Restarter
 from supervisor.spawners.process import ProcessSpawner
 
@@ -63,11 +67,14 @@ class Service:
         read_plan: ReadPlan,
         journal: Journal,
         commands: Commands,
+        watch: Watch,
+        recovered: str,
     ) -> None:
         self._paths = paths
         self._options = options
         self._journal = journal
         self._plan = plan
+        self._noted: tuple[tuple[str, str], ...] = ()
         self._orders: asyncio.Queue[Order] = asyncio.Queue()
         self._crash: BaseException | None = None
         self._started_at = time.time()
@@ -83,9 +90,14 @@ class Service:
         worker = settings("worker", options.grace)
         self._sweeper = orphans.Sweeper(self._known_pids, lambda: self._spawner.busy, journal)
         self._fleet = Fleet(office, self._spawner, self._programs.tell_router, worker, self._sweeper.soon)
-        self._restarter = Restarter(paths, read_plan, self._take, self._programs, self._fleet, journal, self._tasks)
+        self._applier = Applier(
+            paths, plan, read_plan, self._take, self._programs, self._fleet, journal, options.grace
+        )  # fmt: skip
+        self._restarter = Restarter(self._applier, self._fleet, journal, self._tasks)
+        self._reloader = Reloader(paths, watch, self._applier, self._fleet, journal, self._tasks)
         self._control = ControlServer(paths.control_socket, self._answer, self._hand_over, self._tasks)
         self._take(plan)
+        self._applier.problem = recovered
 
     # --- life ---
 
@@ -110,6 +122,8 @@ class Service:
         self._fleet.start_eagerly()
         self._journal.log("info", "gateway", f"http server listening ({self._address()})")
         self._journal.log("info", "gateway", f"log file: {self._plan.log_file}")
+        self._tasks.start(self._applier.keep_copy(), "copy of the configuration")
+        self._tasks.start(self._reloader.run(), "config watch")
         self._journal.log("info", "gateway", "ready", seconds=round(time.time() - self._started_at, 3))
         if self._options.print_url or sys.stdout.isatty():
             # Only to the terminal of the person who started it: the token opens the page.
@@ -126,6 +140,7 @@ class Service:
 
     async def _go_down(self, order: Order) -> None:
         self._restarter.cancel()
+        self._reloader.cancel()
         hurry = self._tasks.start(self._hurry_on_second_order(), "second signal")
         await self._stop_in_order()
         hurry.cancel()
@@ -161,7 +176,9 @@ class Service:
         self._journal.set_level("debug" if self._options.verbose else plan.log_level)
         self._office.config_digest = plan.digest
         for level, text in plan.notes:
-            self._journal.log(level, "gateway", text)
+            if (level, text) not in self._noted:
+                self._journal.log(level, "gateway", text)
+        self._noted = plan.notes
         self._fleet.seat_all(plan.workers)
 
     def _restart_by_signal(self) -> None:
@@ -204,7 +221,7 @@ class Service:
             pid=os.getpid(),
             started_at=self._started_at,
             config=str(self._paths.config),
-            config_problem=self._restarter.problem,
+            config_problem=self._applier.problem,
             host=host,
             port=port,
             processes=(own, *(child.status() for child in self._programs.all()), *self._fleet.statuses()),
@@ -213,8 +230,8 @@ class Service:
     # --- what children are told and say ---
 
     def _router_boot(self) -> m.RouterBoot:
-        generations = self._fleet.generations()
-        return m.RouterBoot(version=m.PROTOCOL_VERSION, slice=self._plan.router, generations=generations)
+        slice_, generations = self._applier.router_slice(), self._fleet.generations()
+        return m.RouterBoot(version=m.PROTOCOL_VERSION, slice=slice_, generations=generations)
 
     def _proxy_boot(self) -> m.ProxyBoot:
         return m.ProxyBoot(version=m.PROTOCOL_VERSION, slice=self._plan.proxy)
@@ -289,7 +306,9 @@ def run_gateway(
     Raises UserError (its `exit_code` is 1, or 78 where starting is refused) before anything runs or after everything
     has been stopped again; any other exception is our fault (exit code 2).
     """
-    read_plan = reader(paths, options, environ)
+    read_plan, watch = reader(paths, options, environ), Watch(paths)
+    recovered = _recover(paths, environ) if lastgood.ruin(paths.config) else ""
+    watch.look()
     plan = read_plan()
     folders.prepare_state(paths)
     folders.prepare_agents(paths, plan)
@@ -301,9 +320,27 @@ def run_gateway(
             _prepare_process(journal)
             if gone := orphans.sweep_leftovers(paths.run):
                 journal.log("warn", "supervisor", f"ended {gone} commands that a killed gateway had left running")
-            return asyncio.run(_run(paths, options, environ, plan, read_plan, journal, commands or default_commands()))
+            if recovered:
+                journal.log("error", "reload", recovered)
+            chosen = commands or default_commands()
+            return asyncio.run(
+                _run(paths, options, environ, plan, read_plan, journal, chosen, watch, recovered)
+            )
     finally:
         lock.release()
+
+
+def _recover(paths: Paths, environ: Mapping[str, str]) -> str:
+    """A ruined config file gives way to its last good copy, aloud; never below a gateway that runs."""
+    folders.prepare_state(paths)
+    lock = Lock(paths.lock)
+    try:
+        recovered = lastgood.recover(paths, environ, datetime.now())
+    finally:
+        lock.release()
+    if recovered:
+        sys.stderr.write(f"warning: {recovered}\n")
+    return recovered
 
 
 async def _run(*arguments: Any) -> int:

@@ -352,7 +352,9 @@ async def test_restart_takes_in_new_agents_and_lets_removed_ones_finish(gateway:
     after = await gateway.serving()
     assert set(pids(after)) == set(pids(before)) - {"worker ops"} | {"worker fam"}
     heard = gateway.heard()
-    assert heard.index("GenerationEnded ops 2 as asked") < heard.index("RouterUpdate")
+    # First nothing is routed to it any more, then it finishes, and only then its link is taken away.
+    told = [line for line in heard if line in {"RouterUpdate", "DrainWorker ops 2", "GenerationEnded ops 2 as asked"}]
+    assert told == ["RouterUpdate", "DrainWorker ops 2", "GenerationEnded ops 2 as asked", "RouterUpdate"]
     assert not (gateway.paths.records / "worker-ops.json").exists()
 
 

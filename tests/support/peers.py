@@ -112,6 +112,8 @@ class Router:
                 self._pipe.send(m.RouterReady(host="127.0.0.1", port=4711))
             case m.RouterUpdate(slice=slice_):
                 await self._listen_for_workers(slice_)
+                for agent in slice_.leaving:
+                    self._pipe.send(m.AgentIdle(agent=agent.id, version=slice_.version))
             case m.GenerationStarted(agent=agent, generation=generation):
                 self._newest[agent] = generation
             case m.DrainWorker(agent=agent, generation=generation) if (agent, generation) in self._workers:
