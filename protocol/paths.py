@@ -72,6 +72,11 @@ class Paths(msgspec.Struct, frozen=True):
         return self.state / "credentials"
 
     @property
+    def sandboxes(self) -> Path:
+        """Workspaces of sandboxes that may not see their agent's own."""
+        return self.state / "sandboxes"
+
+    @property
     def databases(self) -> Path:
         """The spool and other SQLite files."""
         return self.state / "state"

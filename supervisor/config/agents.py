@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from protocol.config import Agent, Config, ModelChoice, Sandbox
+from protocol.config import Agent, Config, ModelChoice
 from protocol.ids import DEFAULT_AGENT_ID, normalize_agent_id
 from protocol.paths import Paths
+from protocol.sandbox import SandboxSettings, resolve
 
 
 class _Index(NamedTuple):
@@ -102,9 +103,7 @@ def _aliases(config: Config) -> Mapping[str, str]:
     return {str(one["alias"]): name for name, one in models.items() if isinstance(one, dict) and one.get("alias")}
 
 
-def sandbox(config: Config, agent_id: str) -> Sandbox:
-    """The agent's sandbox: its own fields over the defaults' (RULES 3.7); `docker` maps are left to the spawner."""
-    own = entry(config, agent_id).sandbox or Sandbox()
-    shared = (config.agents.defaults and config.agents.defaults.sandbox) or Sandbox()
-    names = Sandbox.__struct_fields__
-    return Sandbox(**{name: getattr(own if getattr(own, name) is not None else shared, name) for name in names})
+def sandbox(config: Config, agent_id: str) -> SandboxSettings:
+    """The agent's sandbox: its own fields over the defaults'."""
+    shared = config.agents.defaults
+    return resolve(entry(config, agent_id).sandbox, shared.sandbox if shared else None)

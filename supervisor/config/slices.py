@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider, ToolList
+from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider
 from protocol.paths import Paths
 from protocol.slices import AgentLink, RouterAgent, RouterSlice, WorkerSlice
 from protocol.slices_proxy import PROVIDER_VARIABLES, AgentSlice, ProviderSlice, ProxySlice
+from protocol.tool_layers import profile, profile_also, tool_layers
 from supervisor.config import agents
 from supervisor.config.agents import agent_ids, default_agent_id
 from supervisor.config.channels import resolve_channels
@@ -100,9 +101,9 @@ def worker_slice(
         model=primary,
         fallbacks=fallbacks,
         identity=entry.identity or Identity(),
-        tool_profile=own_tools.profile or config.tools.profile or "",
+        tool_profile=profile(config.tools, own_tools),
         tool_profile_also=profile_also(config.tools, own_tools),
-        tool_layers=tuple(tool_layers(config.tools, own_tools, primary)),
+        tool_layers=tool_layers(config.tools, own_tools, primary),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
         workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
         forbidden_paths=places.forbidden(agent_id, cross_agent),
@@ -173,23 +174,6 @@ def group_chat(entry: Agent, defaults: AgentDefaults) -> GroupChat:
         history_limit=_first(own.history_limit, shared.history_limit, None),
         visible_replies=_first(own.visible_replies, shared.visible_replies, None),
     )
-
-
-def tool_layers(shared: AgentTools, own: AgentTools, model: str) -> Iterable[ToolList]:
-    """Global, global provider, agent, agent provider (RULES 3.6); a layer that says nothing is left out."""
-    for tools in (shared, own):
-        named = (tools.by_provider or {}).get(model) or (tools.by_provider or {}).get(model.partition("/")[0])
-        for layer in (tools, named):
-            if layer and (layer.allow or layer.also_allow or layer.deny):
-                yield ToolList(allow=layer.allow, also_allow=layer.also_allow, deny=layer.deny)
-
-
-def profile_also(shared: AgentTools, own: AgentTools) -> tuple[str, ...]:
-    """What widens the profile: `alsoAllow` and the tools a present `exec` or `fs` section stands for (RULES 3.6)."""
-    listed = own.also_allow if own.also_allow is not None else shared.also_allow
-    by_exec = ("exec", "process") if own.exec or shared.exec else ()
-    by_fs = ("read", "write", "edit") if own.fs or shared.fs else ()
-    return (*(listed or ()), *by_exec, *by_fs)
 
 
 def _exec_timeout(tools: AgentTools) -> int | None:

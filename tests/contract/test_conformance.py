@@ -14,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from tests.contract import conformance_access, conformance_router, test_conformance_config
+from tests.contract import conformance_access, conformance_policy, conformance_router, test_conformance_config
 
 FOLDER = Path(os.environ.get("CONFORMANCE_DIR") or Path(__file__).parent / "conformance")
 SUITES = sorted(path.stem for path in FOLDER.glob("*.jsonl"))
 ADAPTERS: dict[str, Callable[[dict[str, Any]], Any]] = {
     **test_conformance_config.ADAPTERS,
     **conformance_access.ADAPTERS,
+    **conformance_policy.ADAPTERS,
     **conformance_router.ADAPTERS,
 }
 #: Ours differs on purpose (README of the vectors, "Scoring").

@@ -34,9 +34,12 @@ PURE = (
     "protocol.ids",
     "protocol.messages",
     "protocol.routes",
+    "protocol.sandbox",
     "protocol.session_key",
+    "protocol.skills",
     "protocol.slices",
     "protocol.slices_proxy",
+    "protocol.tool_layers",
     "protocol.tool_policy",
     "router.access",
     "router.bindings",
@@ -63,7 +66,6 @@ PURE = (
     "supervisor.policy",
     "worker.llm.sse",
     "worker.prompt",
-    "worker.tools.policy",
     "worker.turn",
 )
 IMPURE = {

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from protocol.process import LINK_MARK
 from protocol.slices import WorkerSlice
+from protocol.tool_policy import effective, emptied_by
 from worker.llm.base import ToolCall, ToolSpec
 from worker.tools.access import FileAccess
 from worker.tools.base import Tool, ToolError, ToolResult, failure, shorten
 from worker.tools.exec import ExecTool
 from worker.tools.files import EditTool, ReadTool, WriteTool
-from worker.tools.policy import effective, emptied_by
 from worker.tools.processes import Processes
 
 log = logging.getLogger(__name__)

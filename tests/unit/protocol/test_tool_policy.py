@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.config import ToolList
-from worker.tools.policy import GROUPS, PROFILES, admits, effective, emptied_by
+from protocol.tool_policy import GROUPS, PROFILES, admits, effective, emptied_by
 
 FOUR = ("read", "write", "edit", "exec")
 
