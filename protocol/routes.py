@@ -52,6 +52,7 @@ class RoutesConfig(_Part, frozen=True, kw_only=True):
     channels: dict[str, Any] = {}
     session: Session = Session()
     messages: Messages = Messages()
+    broadcast: dict[str, Any] = {}
     known_channels: tuple[str, ...] = ()
     listed: bool = True
 
@@ -130,7 +131,8 @@ class Mention(_Part, frozen=True, kw_only=True):
 
 
 class Explained(_Part, frozen=True, kw_only=True, tag="explained"):
-    """The whole decision. `binding` is None for the default agent; `others` are bindings for other channels."""
+    """The whole decision. `binding` is None for the default agent; `others` are bindings for other channels; `broadcast`
+    are the agents that all get it instead of the one the table names."""
 
     channel: str
     account: str
@@ -141,6 +143,7 @@ class Explained(_Part, frozen=True, kw_only=True, tag="explained"):
     binding: int | None
     matched_by: str
     why: str
+    broadcast: tuple[str, ...]
     session_key: str
     session_why: tuple[str, ...]
     reply: str

@@ -41,6 +41,7 @@ def _listed(prover: Prover) -> Iterator[Seen]:
     """The people and groups that settings of access name."""
     for channel, ids in prover.accounts.items():
         for account in ids:
+            yield from _broadcast(prover, channel, account)
             settings = account_settings(prover.config.channels[channel], account)
             people = settings.get("allowFrom")
             for entry in people if isinstance(people, list | tuple) else ():
@@ -50,6 +51,15 @@ def _listed(prover: Prover) -> Iterator[Seen]:
             for group in groups if isinstance(groups, Mapping) else ():
                 if str(group) != ANY:
                     yield Seen(channel=channel, account=account, peer=PeerOf(kind="group", id=str(group)))
+
+
+def _broadcast(prover: Prover, channel: str, account: str) -> Iterator[Seen]:
+    """The chats of broadcast groups; a key may name the channel."""
+    for key, agents in prover.config.broadcast.items():
+        named, _, id = key.partition(":")
+        id = id if named == channel else key
+        for kind in (DIRECT, "group") if isinstance(agents, list | tuple) and id.strip() else ():
+            yield Seen(channel=channel, account=account, peer=PeerOf(kind=kind, id=id.strip()))
 
 
 def _joined(old: Prover, new: Prover, samples: Samples) -> Iterator[Seen]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import islice
 from typing import NamedTuple
 
+from protocol.envelope import Inbound
 from protocol.ids import normalize_account_id
 from protocol.routes import AgentChange, Change, Compared, Diff, Entry, RoutesAgent, RoutesConfig, Seen
-from router import bindings, boundary, entry, routing, samples
+from router import bindings, boundary, broadcast, entry, routing, samples
 from router.bindings import ROOM
 from router.explain import agent_of, is_sandboxed, sandbox_words, tools_of
 from router.prover import Prover
@@ -37,6 +38,7 @@ class Side:
         self.config = config
         self.prover = Prover(config)
         self._table = bindings.table(config)
+        self._broadcast = broadcast.build(config.broadcast, [agent.id for agent in config.agents])
         self._approved = approved
         self._agents = {agent.id: agent for agent in config.agents}
         self._tools: dict[tuple[str, bool], frozenset[str]] = {}
@@ -46,16 +48,20 @@ class Side:
         agent = self._agents.get(found.agent) or RoutesAgent(id=found.agent)
         sandboxed = is_sandboxed(self.config, agent, found.session_key)
         by = "the default agent" if found.binding is None else f"bindings[{found.binding}]"
-        return Outcome(found.agent, by, self._access(message), self._tools_of(agent, sandboxed))
+        came = entry.inbound(message, normalize_account_id(message.account))
+        name = found.agent
+        if several := broadcast.listeners(self._broadcast, came):
+            name, by = " and ".join(several), "broadcast"
+        return Outcome(name, by, self._access(came), self._tools_of(agent, sandboxed))
 
-    def _access(self, message: Seen) -> Entry:
-        account, channels = normalize_account_id(message.account), self.prover.accounts
+    def _access(self, message: Inbound) -> Entry:
+        account, channels = message.account, self.prover.accounts
         if message.channel not in channels:
             return "closed"
         if account not in channels[message.channel]:
             return "absent"
         approved = self._approved(message.channel, account)
-        return entry.verdict(self.config, entry.inbound(message, account), approved)
+        return entry.verdict(self.config, message, approved)
 
     def _tools_of(self, agent: RoutesAgent, sandboxed: bool) -> frozenset[str]:
         key = (agent.id, sandboxed)

@@ -8,9 +8,10 @@ from protocol.config import ToolList
 from protocol.envelope import Inbound
 from protocol.ids import normalize_agent_id, normalize_channel
 from protocol.routes import Explained, RoutesAgent, RoutesConfig, Tier, Tried
-from protocol.session_key import canonical_main_key, canonical_peer
+from protocol.sandbox import is_sandboxed as is_sandboxed_by
+from protocol.session_key import canonical_peer
 from protocol.tool_policy import ALL_TOOLS, OWNER_ONLY, effective
-from router import bindings, entry, routing
+from router import bindings, broadcast, entry, routing
 from router.bindings import Facts, Rule
 
 #: Bindings told of in one tier: those that match, then the nearest misses.
@@ -38,6 +39,7 @@ def explain(
         binding=found.binding,
         matched_by=found.matched_by,
         why=_why(config, found, facts),
+        broadcast=listeners(config, message),
         session_key=found.session_key,
         session_why=tuple(session_why(config, found, message)),
         reply=f"{facts.channel}/{facts.account}",
@@ -147,6 +149,12 @@ def _scope(config: RoutesConfig, found: routing.Resolution) -> tuple[str, str]:
     return "main", "session.dmScope is not set"
 
 
+def listeners(config: RoutesConfig, message: Inbound) -> tuple[str, ...]:
+    """The agents of a broadcast group, which the binding table is not asked about."""
+    table = broadcast.build(config.broadcast, [agent.id for agent in config.agents])
+    return broadcast.listeners(table, message)
+
+
 # --- what the agent may do ---------------------------------------------------------------------------------------
 
 
@@ -156,11 +164,10 @@ def agent_of(config: RoutesConfig, agent: str) -> RoutesAgent:
 
 def is_sandboxed(config: RoutesConfig, agent: RoutesAgent, session_key: str) -> bool:
     """Whether the configuration wants this session's work in a container (RULES 3.7)."""
-    if agent.sandbox_mode == "non-main":
-        main = canonical_main_key(agent.id, "main", main_key=config.session.main_key, scope=config.session.scope)
-        given = canonical_main_key(agent.id, session_key, main_key=config.session.main_key, scope=config.session.scope)
-        return given != main
-    return agent.sandbox_mode == "all"
+    session = config.session
+    return is_sandboxed_by(
+        agent.sandbox_mode, agent.id, session_key, main_key=session.main_key, session_scope=session.scope
+    )
 
 
 def sandbox_words(config: RoutesConfig, agent: RoutesAgent, session_key: str) -> str:

@@ -69,7 +69,7 @@ class History:
     def keep(self, key: str, one: Earlier, limit: int) -> None:
         """Remember one message; a repeated one changes nothing. With `limit` 0 nothing is kept."""
         if limit <= 0:
-            self._conversations.pop(key, _NOBODY)
+            self._drop(key)
             return
         talk = self._conversations.setdefault(key, _Conversation())
         self._conversations.move_to_end(key)
@@ -90,15 +90,19 @@ class History:
     def forget(self, key: str, ids: Iterable[str]) -> None:
         """These messages are on disk with the message they led to. What came before them goes as well."""
         talk = self._conversations.get(key, _NOBODY)
-        for id in ids:
-            if one := talk.kept.pop(id, None):
-                talk.gone.append(id)
-                self._count(talk, -_cost(one))
+        left = {id for id in ids if id in talk.kept}
+        while left:
+            id, one = talk.kept.popitem(last=False)
+            left.discard(id)
+            talk.gone.append(id)
+            self._count(talk, -_cost(one))
 
     def _make_room(self) -> None:
-        while self.size > self._total and self._conversations:
-            _, talk = self._conversations.popitem(last=False)
-            self.size -= talk.size
+        while self.size > self._total:
+            self._drop(next(iter(self._conversations)))
+
+    def _drop(self, key: str) -> None:
+        self.size -= self._conversations.pop(key, _NOBODY).size
 
     def _count(self, talk: _Conversation, change: int) -> None:
         talk.size += change

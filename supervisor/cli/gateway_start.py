@@ -12,7 +12,7 @@ from pathlib import Path
 
 from protocol import control as c
 from protocol.errors import OpenClawError, UserError
-from supervisor.cli import client, endpoint, output
+from supervisor.cli import client, endpoint, output, routes
 from supervisor.cli.agents import make_private
 from supervisor.cli.context import Context
 
@@ -62,6 +62,7 @@ def restart(ctx: Context, agents: tuple[str, ...], prepare: Callable[[], None], 
         start(ctx, [], prepare, json=json)
         return
     prepare()
+    routes.tell_changes(ctx)
     client.command(ctx.paths, c.Restart(agents=agents), output.say)
     running = client.status(ctx.paths)
     _tell(f"Gateway restarted (pid {running.pid})", running, json)

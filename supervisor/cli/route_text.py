@@ -54,6 +54,13 @@ def compared(found: Compared) -> list[str]:
     return [*lines, f"Changed: {generated}{recent}{cut}"]
 
 
+def shortened(lines: list[str], most: int, command: str) -> list[str]:
+    """At most so many lines; what shows the rest is said in the last."""
+    if len(lines) <= most:
+        return lines
+    return [*lines[: most - 1], f"… and {len(lines) - most + 1} more lines: {command}"]
+
+
 def _tier(tier: Tier) -> Iterator[str]:
     if tier.name == "default":
         yield f"  default: {_STATES[tier.state]}"
@@ -77,6 +84,8 @@ def _tier(tier: Tier) -> Iterator[str]:
 
 def _outcome(found: Explained) -> Iterator[str]:
     yield f"Agent     {found.agent}: {found.why}"
+    if found.broadcast:
+        yield f"          but a broadcast group takes it to {' and '.join(found.broadcast)}, each in its own session"
     yield f"Session   {found.session_key}"
     yield from (f"          {why}" for why in found.session_why)
     yield f"Reply     {found.reply}, the account it came in on"

@@ -7,17 +7,21 @@ from typing import Annotated
 import msgspec
 import typer
 
-from protocol.errors import UserError
+from protocol.errors import OpenClawError, UserError
 from protocol.routes import Compared, Diff, Explain, Explained, Lint, Linted, RoutesConfig, Seen
 from supervisor.cli import context, output, route_message, route_text, router_child
 from supervisor.cli.context import Context
 from supervisor.cli.nouns import Json, noun
 from supervisor.config.load import evaluate, load
 from supervisor.config.parse import parse, read_text
-from supervisor.config.routes import load_applied, routes_config
+from supervisor.config.routes import applied, routes_config
 
 app = noun("Explain, check and compare the binding table. No gateway is needed.", no_args_is_help=True)
 APPS = {"routes": app}
+
+#: Seconds that a restart waits to be told what it changes, and the lines it takes.
+SOON = 10.0
+MOST_LINES = 20
 
 
 @app.command()
@@ -98,13 +102,28 @@ def compare(
     return found
 
 
+def tell_changes(ctx: Context) -> None:
+    """Before a restart: what the file would change, in a few lines on stderr. Never in the way of the restart."""
+    try:
+        before = applied(ctx.paths, ctx.environ)
+        if before is None:
+            return
+        found = compare(ctx, before, _current(ctx), within=SOON)
+    except OpenClawError as error:
+        output.say(f"routes diff: {error}")
+        return
+    if found.changes or found.agents:
+        for line in route_text.shortened(route_text.compared(found), MOST_LINES, "openclaw routes diff"):
+            output.say(line)
+
+
 def _sides(ctx: Context, name: str) -> tuple[RoutesConfig, RoutesConfig]:
     if name:
         return _current(ctx), _of_file(ctx, name)
-    applied = load_applied(ctx.paths)
-    if applied is None:
-        raise UserError("no gateway has said what it runs by", hint="openclaw routes diff NEW.json5")
-    return applied, _current(ctx)
+    before = applied(ctx.paths, ctx.environ)
+    if before is None:
+        raise UserError("no gateway has accepted a configuration yet", hint="openclaw routes diff NEW.json5")
+    return before, _current(ctx)
 
 
 def _current(ctx: Context) -> RoutesConfig:

@@ -1,27 +1,25 @@
 """What of a configuration decides routes, without its secrets: what `openclaw routes` asks the router about.
 
-Pure but for `applied`, the copy of what the running gateway decides by.
+Pure but for `applied`, which reads what the running gateway decides by.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from protocol.codec import MAX_MESSAGE
-from protocol.config import AgentDefaults, AgentTools, Config, Identity, ToolList
+from protocol.config import AgentDefaults, AgentTools, Config, Identity
+from protocol.errors import UserError
 from protocol.paths import Paths
 from protocol.routes import RoutesAgent, RoutesConfig
-from protocol.tool_policy import sandbox_layer
+from protocol.tool_layers import inside, profile, profile_also, tool_layers
 from supervisor.config import agents
 from supervisor.config.channels import ENVIRONMENT_TOKENS, LABELS
+from supervisor.config.load import evaluate
+from supervisor.config.parse import parse, read_text
 from supervisor.config.redact import REDACTED, is_secret
 from supervisor.config.secretrefs import is_ref
-from supervisor.config.slices import group_chat, profile_also, tool_layers
+from supervisor.config.slices import group_chat
 
 
 def routes_config(config: Config, environ: Mapping[str, str]) -> RoutesConfig:
@@ -33,33 +31,23 @@ def routes_config(config: Config, environ: Mapping[str, str]) -> RoutesConfig:
         channels=_channels(config.channels, environ),
         session=config.session,
         messages=config.messages,
+        broadcast=config.broadcast,
         known_channels=tuple(LABELS),
         listed=bool(config.agents.list),
     )
 
 
-def applied_file(paths: Paths) -> Path:
-    """Where the running gateway keeps what it decides by."""
-    return paths.run / "applied.json"
-
-
-def save_applied(paths: Paths, applied: RoutesConfig) -> None:
-    """Keep what the gateway decides by from now on. Raises OSError."""
-    file = applied_file(paths)
-    beside = file.with_suffix(".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.encode(applied))
-    beside.replace(file)
-
-
-def load_applied(paths: Paths) -> RoutesConfig | None:
-    """What the gateway decides by, or None where it never said so or said it in the words of another version."""
+def applied(paths: Paths, environ: Mapping[str, str]) -> RoutesConfig | None:
+    """What the running gateway decides by: the copy of the last configuration it accepted (SPEC 1.6). None where there
+    is none, or none that can be read any more."""
     try:
-        with applied_file(paths).open("rb") as stream:
-            return msgspec.json.decode(stream.read(MAX_MESSAGE), type=RoutesConfig)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        text = read_text(paths.config.with_name(f"{paths.config.name}.last-good"))
+        if text is None:
+            return None
+        loaded = evaluate(parse(text, paths.config), paths, environ)
+    except UserError:
         return None
+    return routes_config(loaded.config, loaded.environ)
 
 
 def _agent(config: Config, agent_id: str) -> RoutesAgent:
@@ -71,18 +59,14 @@ def _agent(config: Config, agent_id: str) -> RoutesAgent:
         tenant=(entry.tenant or "").strip(),
         group_chat=group_chat(entry, config.agents.defaults or AgentDefaults()),
         identity=entry.identity or Identity(),
-        tool_profile=own.profile or config.tools.profile or "",
+        tool_profile=profile(config.tools, own),
         tool_profile_also=profile_also(config.tools, own),
-        tool_layers=tuple(tool_layers(config.tools, own, model)),
-        sandbox_tools=sandbox_layer(_sandbox_tools(own), _sandbox_tools(config.tools)),
-        sandbox_mode=sandbox.mode or "off",
-        sandbox_scope=sandbox.scope or "agent",
-        workspace_access=sandbox.workspace_access or "none",
+        tool_layers=tool_layers(config.tools, own, model),
+        sandbox_tools=inside(config.tools, own),
+        sandbox_mode=sandbox.mode,
+        sandbox_scope=sandbox.scope,
+        workspace_access=sandbox.workspace_access,
     )
-
-
-def _sandbox_tools(tools: AgentTools) -> ToolList | None:
-    return tools.sandbox.tools if tools.sandbox else None
 
 
 def _channels(channels: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Gateway:
 
     def write(self, config: dict[str, Any]) -> None:
         """Replace openclaw.json; port and token are filled in."""
-        whole = {**config, "gateway": {"mode": "local", "port": self.port, "auth": {"token": self.token}}}
+        section = {"mode": "local", "port": self.port, "auth": {"token": self.token}, **config.get("gateway", {})}
+        whole = {**config, "gateway": section}
         path = self.state / "openclaw.json"
         path.write_text(json.dumps(whole, indent=2))
         path.chmod(0o600)
