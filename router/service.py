@@ -137,6 +137,7 @@ class Router:
                 self._turns.retire(message.agent, message.generation)
             case m.AgentTrouble():
                 self._desk.trouble(message.agent, message.reason)
+                self._turns.give_way(message.agent)
             case m.OperatorHandover():
                 for fd in fds:
                     self._operators.take(fd)
