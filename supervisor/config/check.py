@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Any
 
 from protocol.config import Config
@@ -20,6 +21,8 @@ from supervisor.config.secretrefs import check as check_ref
 from supervisor.config.secretrefs import is_ref
 from supervisor.config.walk import suggest, walk, wrong_choice, wrong_type
 
+#: Nobody reads more at once, and a guess of what was meant takes its time for each.
+MAX_PROBLEMS = 200
 #: JavaScript patterns that a linear-time engine cannot run.
 _NOT_LINEAR = re.compile(r"\(\?<?[=!]|\\[1-9]|\\k<")
 #: A login of a consumer subscription, which providers forbid to pool.
@@ -35,7 +38,8 @@ def problems(value: Any, paths: Paths) -> tuple[Problem, ...]:
     """What is wrong with a value (after `$include` and `${VAR}`), in file order; empty when nothing is."""
     if not isinstance(value, dict):
         return (wrong_type("object", value, ()),)
-    found = [*walk(value, Config), *channel_schema.problems(value.get("channels")), *_across(value, paths)]
+    everything = chain(walk(value, Config), channel_schema.problems(value.get("channels")), _across(value, paths))
+    found = list(islice(everything, MAX_PROBLEMS))
     order = {key: index for index, key in enumerate(value)}
     return tuple(sorted(dict.fromkeys(found), key=lambda one: order.get(one.path.split(".")[0], -1)))
 
@@ -61,6 +65,8 @@ def _everywhere(value: Any, at: tuple[str | int, ...]) -> Iterator[Problem]:
     if isinstance(value, list):
         for index, inner in enumerate(value):
             yield from _everywhere(inner, (*at, index))
+    elif isinstance(value, str) and "\0" in value:
+        yield Problem(dotted(at), "Invalid input: a NUL character")
     elif is_ref(value):
         if problem := check_ref(value):
             yield Problem(dotted(at), problem)

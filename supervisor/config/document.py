@@ -211,12 +211,27 @@ def _number(source: str) -> int | float:
     sign = -1 if source.startswith("-") else 1
     digits = source.lstrip("+-")
     if digits[:2] in ("0x", "0X"):
-        return sign * int(digits, 16)
+        return _held(sign * int(digits, 16))
     if digits == "Infinity":
         return sign * float("inf")
     if digits == "NaN":
         return float("nan")
-    return sign * (float(digits) if set(digits) & set(".eE") or len(digits) > 300 else int(digits))
+    return sign * float(digits) if set(digits) & set(".eE") or len(digits) > 300 else _held(sign * int(digits))
+
+
+def _held(number: int) -> int | float:
+    """Whole numbers beyond 64 bits are floats, as all are in JavaScript; what is too large for one is infinite."""
+    if is_plain(number):
+        return number
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
+
+
+def is_plain(number: int) -> bool:
+    """Whether a whole number fits into 64 bits, so that every reader of the file understands it."""
+    return -(2**63) <= number < 2**64
 
 
 def _explain(text: str, position: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from supervisor.config.problems import ROOT, ConfigInvalid, Problem, dotted
 #: A configuration of 10,000 bindings is under 2 MB.
 MAX_FILE = 16 * 1024 * 1024
 MAX_INCLUDES = 10
+#: Files may be included again and again: all of them together are bounded, in number and like one file in size.
+MAX_INCLUDED_FILES = 1_000
 _VARIABLE = re.compile(r"\$?\$\{([A-Z_][A-Z0-9_]*)\}")
 
 
@@ -55,9 +57,26 @@ def read_bytes(file: Path) -> bytes:
 def value_of(text: str) -> Any:
     """The value of a JSON5 text. Plain JSON, what programs write, takes the fast path. Raises SyntaxProblem."""
     try:
-        return msgspec.json.decode(text)
+        value = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return document.parse(text).value
+    return value if is_moderate(value) else document.parse(text).value
+
+
+def is_moderate(value: Any) -> bool:
+    """Not nested too deeply for whoever walks it, and with numbers that everybody can read."""
+    level = [value]
+    for _ in range(document.MAX_DEPTH + 1):
+        if not all(document.is_plain(one) for one in level if isinstance(one, int)):
+            return False
+        level = [inner for one in level for inner in _inner(one)]
+        if not level:
+            return True
+    return False
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def syntax_problem(error: document.SyntaxProblem) -> Problem:
@@ -75,13 +94,22 @@ def parse(text: str, file: Path) -> Any:
 
 def resolve_includes(value: Any, file: Path) -> Any:
     """`value` with every `$include` replaced by what it names. Raises ConfigInvalid."""
-    return _Includes(file).resolve(value, (file,))
+    try:
+        resolved = _Includes(file).resolve(value, (file,))
+    except RecursionError:
+        resolved = None
+    if resolved is None or not is_moderate(resolved):
+        raise ConfigInvalid(file, [Problem(ROOT, f"nested more than {document.MAX_DEPTH} levels deep")])
+    return resolved
 
 
 def substitute(value: Any, environ: Mapping[str, str]) -> tuple[Any, tuple[MissingVariable, ...]]:
-    """`value` with `${NAME}` filled in and `$${NAME}` unescaped; a missing one stays as written and is reported."""
-    missing: list[MissingVariable] = []
-    return _substitute(value, environ, (), missing), tuple(missing)
+    """`value` with `${NAME}` filled in and `$${NAME}` unescaped; a missing one stays as written and is reported.
+
+    Raises UserError when the variables are more text than a file may hold.
+    """
+    filling = _Filling(environ)
+    return filling.fill(value, ()), tuple(filling.missing)
 
 
 def has_variable(text: str) -> bool:
@@ -89,25 +117,34 @@ def has_variable(text: str) -> bool:
     return _VARIABLE.search(text) is not None
 
 
-def _substitute(
-    value: Any, environ: Mapping[str, str], at: tuple[str | int, ...], missing: list[MissingVariable]
-) -> Any:
-    if isinstance(value, dict):
-        return {key: _substitute(inner, environ, (*at, key), missing) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_substitute(inner, environ, (*at, index), missing) for index, inner in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value:
-        return value
+class _Filling:
+    """Puts variables in. A short file that names a long variable often must not become an endless one."""
 
-    def fill(found: re.Match[str]) -> str:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._room = MAX_FILE
+        self.missing: dict[MissingVariable, None] = {}
+
+    def fill(self, value: Any, at: tuple[str | int, ...]) -> Any:
+        if isinstance(value, dict):
+            return {key: self.fill(inner, (*at, key)) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self.fill(inner, (*at, index)) for index, inner in enumerate(value)]
+        if not isinstance(value, str) or "${" not in value:
+            return value
+        return _VARIABLE.sub(lambda found: self._one(found, at), value)
+
+    def _one(self, found: re.Match[str], at: tuple[str | int, ...]) -> str:
         if found.group().startswith("$$"):
             return found.group()[1:]
-        if not environ.get(found.group(1)):
-            missing.append(MissingVariable(found.group(1), dotted(at)))
+        text = self._environ.get(found.group(1))
+        if not text:
+            self.missing[MissingVariable(found.group(1), dotted(at))] = None
             return found.group()
-        return environ[found.group(1)]
-
-    return _VARIABLE.sub(fill, value)
+        self._room -= len(text)
+        if self._room < 0:
+            raise UserError(f"the variables in it are more than {MAX_FILE // 1024 // 1024} MB of text", where="$")
+        return text
 
 
 class _Includes:
@@ -116,6 +153,8 @@ class _Includes:
     def __init__(self, main: Path) -> None:
         self._main = main
         self._fence = main.parent.resolve()
+        self._files = MAX_INCLUDED_FILES
+        self._room = MAX_FILE
 
     def resolve(self, value: Any, chain: tuple[Path, ...]) -> Any:
         if isinstance(value, list):
@@ -141,7 +180,7 @@ class _Includes:
         return merged
 
     def _load(self, name: str, chain: tuple[Path, ...]) -> Any:
-        file = (chain[-1].parent / name).resolve()
+        file = self._located(name, chain[-1])
         label = f"{name} (resolved: {file})"
         if not file.is_relative_to(self._fence):
             raise self._failed(f"Include file is outside the config folder: {label}")
@@ -152,10 +191,24 @@ class _Includes:
         text = read_text(file)
         if text is None:
             raise self._failed(f"Failed to read include file: {label}")
+        self._count(text)
         try:
             return self.resolve(value_of(text), (*chain, file))
         except document.SyntaxProblem as error:
             raise self._failed(f"Failed to parse include file: {label}: JSON5: {error}") from None
+
+    def _located(self, name: str, below: Path) -> Path:
+        try:
+            return (below.parent / name).resolve()
+        except (ValueError, RuntimeError, OSError) as error:
+            raise self._failed(f"Include file name cannot be used: {name!r}: {error}") from None
+
+    def _count(self, text: str) -> None:
+        self._files, self._room = self._files - 1, self._room - len(text)
+        if self._files < 0:
+            raise self._failed(f"More than {MAX_INCLUDED_FILES} files are included")
+        if self._room < 0:
+            raise self._failed(f"The included files are larger than {MAX_FILE // 1024 // 1024} MB together")
 
     def _failed(self, message: str) -> ConfigInvalid:
         return ConfigInvalid(self._main, [Problem(ROOT, message)])
