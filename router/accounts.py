@@ -297,8 +297,11 @@ class Accounts:
         self._runners[key] = self._tasks.start(account.run(), f"account {channel}:{name}")
 
     async def _end(self, key: tuple[str, str]) -> None:
-        await self._accounts[key].close(self._runners.pop(key, None))
+        account = self._accounts[key]
+        await account.close(self._runners.pop(key, None))
         del self._accounts[key]
+        # Whoever waits for this login to come up looks again, and finds the next one of its name.
+        account.online.set()
 
     @staticmethod
     async def _nothing(messages: Sequence[Inbound], cursor: str | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,6 +16,7 @@ from protocol import messages as m
 from protocol.errors import UserError
 from protocol.paths import Paths
 from protocol.slices import RouterAgent, RouterSlice
+from protocol.slices_proxy import AgentSlice, ProxySlice
 from supervisor import changes as differences
 from supervisor import door, folders, lastgood
 from supervisor.changes import Changes
@@ -24,6 +26,19 @@ from supervisor.life import State
 from supervisor.logs import Journal
 from supervisor.plan import Plan, ReadPlan
 from supervisor.programs import Programs
+
+
+class _Leaving(NamedTuple):
+    """What router and cliproxy know of an agent that is configured no more."""
+
+    router: RouterAgent
+    proxy: AgentSlice
+
+
+def _parts(plan: Plan, agents: tuple[str, ...]) -> dict[str, _Leaving]:
+    routers = {one.id: one for one in plan.router.agents}
+    proxies = {one.agent: one for one in plan.proxy.agents}
+    return {agent: _Leaving(routers[agent], proxies[agent]) for agent in agents}
 
 
 class Applier:
@@ -52,14 +67,18 @@ class Applier:
         self._fleet = fleet
         self._journal = journal
         self._patience = patience
-        self._leaving: dict[str, RouterAgent] = {}
+        self._leaving: dict[str, _Leaving] = {}
         self._version = 0
 
     def router_slice(self) -> RouterSlice:
         """What the router is told now, those who are leaving included."""
-        return msgspec.structs.replace(
-            self.plan.router, leaving=tuple(self._leaving.values()), version=self._version
-        )
+        leaving = tuple(one.router for one in self._leaving.values())
+        return msgspec.structs.replace(self.plan.router, leaving=leaving, version=self._version)
+
+    def proxy_slice(self) -> ProxySlice:
+        """What the cliproxy is told now: who is leaving still asks models."""
+        leaving = tuple(one.proxy for one in self._leaving.values())
+        return msgspec.structs.replace(self.plan.proxy, agents=(*self.plan.proxy.agents, *leaving))
 
     async def read(self) -> Plan:
         """The configuration as it is now. Raises UserError, remembered as `problem`; then nothing is changed."""
@@ -80,8 +99,7 @@ class Applier:
         plan = self._keep_port_in_use(plan) if restart_router else differences.keep_listener(self.plan, plan)
         changes = differences.compare(self.plan, plan)
         self._version += 1
-        old = {agent.id: agent for agent in self.plan.router.agents}
-        self._leaving |= {agent: old[agent] for agent in changes.removed}
+        self._leaving |= _parts(self.plan, changes.removed)
         self._leaving = {agent: one for agent, one in self._leaving.items() if agent not in plan.workers}
         self.plan = plan
         self.problem, self.problems = "", ()
@@ -90,7 +108,7 @@ class Applier:
         if changes.router:
             self._tell_router()
         if changes.proxy:
-            self._programs.tell_cliproxy(m.ProxyUpdate(slice=plan.proxy))
+            self._tell_cliproxy()
         if changes.router or changes.proxy:
             self._programs.renew()
         if changes.listener:
@@ -113,6 +131,10 @@ class Applier:
             self._leaving = {agent: one for agent, one in self._leaving.items() if agent not in gone}
             self._version += 1
             self._tell_router()
+            self._tell_cliproxy()
+
+    def _tell_cliproxy(self) -> None:
+        self._programs.tell_cliproxy(m.ProxyUpdate(slice=self.proxy_slice()))
 
     def _tell_router(self) -> None:
         self._programs.tell_router(m.RouterUpdate(slice=self.router_slice()))

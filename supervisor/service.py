@@ -234,7 +234,7 @@ class Service:
         return m.RouterBoot(version=m.PROTOCOL_VERSION, slice=slice_, generations=generations)
 
     def _proxy_boot(self) -> m.ProxyBoot:
-        return m.ProxyBoot(version=m.PROTOCOL_VERSION, slice=self._plan.proxy)
+        return m.ProxyBoot(version=m.PROTOCOL_VERSION, slice=self._applier.proxy_slice())
 
     def _hear_router(self, message: m.RouterToSupervisor) -> None:
         if isinstance(message, m.RouterReady):
