@@ -17,6 +17,7 @@ from protocol.ids import DEFAULT_AGENT_ID, normalize_agent_id
 from supervisor.cli import agents as noun
 from supervisor.cli import output
 from supervisor.cli.context import Context
+from supervisor.cli.seed import seed
 from supervisor.config import agents as rules
 from supervisor.config import bindings as rows
 from supervisor.config import channels, roster
@@ -100,6 +101,9 @@ def _make_folders(
     fresh = not workspace.exists()
     for folder in (workspace, agent_dir, sessions):
         noun.make_private(folder)
+    defaults = loaded.config.agents.defaults
+    if not (defaults and defaults.skip_bootstrap):
+        seed(workspace)
     if fresh:
         _git_init(workspace)
     if wanted.copy_auth:

@@ -196,7 +196,7 @@ def _report(ctx: Context, error: ConfigInvalid, json: bool) -> int:
         output.document_of({"valid": False, "path": str(ctx.paths.config), "issues": issues})
         return 1
     heading = f"Config invalid at {ctx.config_name}:"
-    closing = "Fix the keys above: openclaw config set|unset, or edit the file."
+    closing = "Run `openclaw doctor` to repair, or fix the keys above manually."
     return output.invalid(error, ctx.paths, heading=heading, bullet="  ×", closing=closing)
 
 

@@ -26,6 +26,7 @@ NOUNS = {
     "channels": ("channels", "Manage chat channels and accounts *"),
     "config": ("config", "Read, change and check the configuration *"),
     "dashboard": ("dashboard", "Print the address of the control page"),
+    "doctor": ("doctor", "Find what is wrong and mend what is safe"),
     "gateway": ("gateway", "Run, start, stop and restart the gateway *"),
     "health": ("status", "Ask the running gateway for its health"),
     "logs": ("logs", "Show the gateway's log"),
@@ -36,7 +37,7 @@ NOUNS = {
 #: Commands of the original that this build does not have.
 MISSING = (
     *("acp", "approvals", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory"),
-    *("dns", "docs", "doctor", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins"),
+    *("dns", "docs", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins"),
     *("qr", "reset", "sandbox", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui"),
     *("uninstall", "update", "voicecall", "webhooks"),
 )
@@ -123,7 +124,7 @@ def _invalid(error: ConfigInvalid) -> int:
     """SPEC 2.9, any command that needs a good configuration."""
     paths = Paths.from_environ(os.environ)
     heading = f"Config invalid\nFile: {paths.shorten(error.file)}\nProblem:"
-    return output.invalid(error, paths, heading=heading, bullet="  -", closing="Run: openclaw config validate")
+    return output.invalid(error, paths, heading=heading, bullet="  -", closing="Run: openclaw doctor --fix")
 
 
 def _unexpected(error: Exception, debug: bool) -> int:

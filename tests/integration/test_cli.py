@@ -89,9 +89,9 @@ def test_broken_json5_is_told_with_line_and_column(home: Home) -> None:
     problem = "<root>: JSON5 parse failed: SyntaxError: JSON5: invalid character 'j' at 2:37"
     check(
         home, "config", "validate", code=1,
-        err=f"Config invalid at {CONFIG}:\n  × {problem}\n\nFix the keys above: openclaw config set|unset, or edit the file.\n",
+        err=f"Config invalid at {CONFIG}:\n  × {problem}\n\nRun `openclaw doctor` to repair, or fix the keys above manually.\n",
     )  # fmt: skip
-    told = f"Config invalid\nFile: {CONFIG}\nProblem:\n  - {problem}\n\nRun: openclaw config validate\n"
+    told = f"Config invalid\nFile: {CONFIG}\nProblem:\n  - {problem}\n\nRun: openclaw doctor --fix\n"
     check(home, "agents", "list", code=1, err=told)
     check(home, "agents", "bind", "--agent", "main", "--bind", "telegram", code=1, err=told)
     check(home, "gateway", "run", code=1, err=f"Invalid config at {home.config}:\n- {problem}\n")
@@ -108,7 +108,7 @@ def test_an_unknown_key_is_told_with_its_place_and_what_was_meant(home: Home) ->
     check(
         home, "status", code=1,
         err=f"Config invalid\nFile: {CONFIG}\nProblem:\n  - {lines[0]}\n    {lines[1]}\n    {lines[2]}\n\n"
-        "Run: openclaw config validate\n",
+        "Run: openclaw doctor --fix\n",
     )  # fmt: skip
     check(home, "gateway", "run", code=1, err=f"Invalid config at {home.config}:\n- {lines[0]}\n  {lines[1]}\n  {lines[2]}\n")
 
@@ -201,9 +201,9 @@ EXAMPLE = "openclaw agents bind --agent work --bind telegram:work"
             'Account "nope" not found for telegram.\nhint: openclaw channels list',
         ),
         (("nosuch",), "unknown command 'nosuch'\nhint: openclaw --help"),
+        (("tasks",), "'tasks' is not implemented in this build\nhint: openclaw --help"),
         (("agnts",), "unknown command 'agnts'\nhint: did you mean \"agents\"?"),
         (("agents", "list", "--nope"), "unknown option '--nope'\nhint: openclaw agents list --help"),
-        (("doctor",), "'doctor' is not implemented in this build\nhint: openclaw --help"),
         (("gateway", "install"), "'gateway install' is not implemented in this build\nhint: openclaw gateway --help"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

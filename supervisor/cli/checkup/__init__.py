@@ -1,0 +1,1 @@
+"""What `openclaw doctor` looks at: facts are gathered once, each check is a function of them."""
