@@ -16,6 +16,7 @@ from protocol.envelope import Address, Inbound, Outbound, Peer, Sender
 from protocol.errors import UserError
 from protocol.messages import HistoryEntry
 from protocol.slices import RouterAgent
+from router import commands
 from router.accounts import Accounts
 from router.channels.base import Capabilities, ChannelHost, Probe, Receipt
 from router.spool.base import Admission, Spool
@@ -111,13 +112,16 @@ class Desk:
         """Take over one operator message; durable when it returns. A repeated `client_key` gives the first id."""
         self._known(agent)
         key = f"{agent}:{client_key or uuid.uuid4().hex}"
+        command = commands.parse(text)
+        fresh = command if command and command.name in commands.WITH_TEXT else None
         message = Inbound(
             channel=CHANNEL,
             account=ACCOUNT,
             message_id=key,
             peer=Peer("direct", "operator"),
             sender=Sender("operator", "Operator"),
-            text=text,
+            text=fresh.text if fresh else text,
+            command=fresh.name if fresh else "",
             at=time.time(),
             reply=Address(CHANNEL, ACCOUNT, agent),
         )

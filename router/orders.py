@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protocol.envelope import Inbound, Outbound
+from router.rules import Target
 from router.turns import Turns
 
 HELP = """\
@@ -21,14 +22,6 @@ Commands of this gateway:
 /help – this list
 Everything else is for the agent."""
 ABORTED, NOTHING_RUNS = "⚙️ Agent was aborted.", "⚙️ No active run."
-
-
-class Target(NamedTuple):
-    """An agent that hears this conversation; `why` is for the log."""
-
-    agent: str
-    session_key: str
-    why: str
 
 
 class Order(NamedTuple):

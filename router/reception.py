@@ -20,10 +20,10 @@ from protocol.slices import RouterSlice
 from router import access, broadcast, commands, mentions
 from router.accounts import Account
 from router.history import History, earlier, key_of
-from router.orders import Order, Orders, Target
+from router.orders import Order, Orders
 from router.pairing import offer_text
 from router.pairing_store import PairingStore
-from router.rules import AccountKey, Rules
+from router.rules import AccountKey, Rules, Target
 from router.spool.base import Admission, Cursor, InboxRow, Spool
 from router.turns import Turns
 

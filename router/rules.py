@@ -6,17 +6,24 @@ A batch is judged by one of these from beginning to end, so no message is decide
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from protocol.accounts import account_ids, account_settings, default_account_id, sections
 from protocol.envelope import Inbound
 from protocol.session_key import main_session_key
 from protocol.slices import RouterAgent, RouterSlice
 from router import broadcast, commands, history, mentions, routing, threads
-from router.orders import Target
 
 #: Channel and account.
 AccountKey = tuple[str, str]
+
+
+class Target(NamedTuple):
+    """An agent that hears a conversation; `why` is for the log."""
+
+    agent: str
+    session_key: str
+    why: str
 
 
 class Rules:

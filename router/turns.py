@@ -314,7 +314,8 @@ class Turns:
     def _publish_question(self, row: InboxRow) -> None:
         inbound = row.message
         sender = inbound.sender.name or inbound.sender.id
-        said = UserSaid(id=row.id, text=inbound.text, at=inbound.at, sender=sender, channel=inbound.channel)
+        text = f"/{inbound.command} {inbound.text}".strip() if inbound.command else inbound.text
+        said = UserSaid(id=row.id, text=text, at=inbound.at, sender=sender, channel=inbound.channel)
         self._watch(row, said)
 
     def _watch(self, row: InboxRow | None, event: Event) -> None:

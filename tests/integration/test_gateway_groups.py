@@ -64,6 +64,14 @@ async def test_new_forgets_and_stop_stops_and_a_stranger_may_do_neither() -> Non
         assert it.bridge.texts[4].endswith("\nstill there?")
 
 
+async def test_an_operator_begins_a_new_session_from_the_command_line() -> None:
+    async with stage(config(), {}) as it:
+        assert "echo: remember plum" in (await it.ask("agent", "--agent", "alpha", "-m", "remember plum")).out
+        assert "✅ New session started." in (await it.ask("agent", "--agent", "alpha", "-m", "/new")).out
+        await it.ask("agent", "--agent", "alpha", "-m", "what was it?")
+        assert "plum" not in json.dumps(it.models.seen[-1].body["messages"])
+
+
 async def test_a_thread_is_a_session_of_its_own_and_is_answered_inside() -> None:
     lab = {"channels": {"slack": {**OPEN, "groupPolicy": "open"}}}
     async with stage(config(), lab, ("slack",)) as it:
