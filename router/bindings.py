@@ -7,7 +7,7 @@ that both always agree. Pure.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from protocol.accounts import account_ids, account_settings, default_account_id, sections
 from protocol.config import Binding
@@ -92,9 +92,20 @@ def accounts(config: RoutesConfig) -> dict[str, tuple[str, ...]]:
     return {name: account_ids(section) for name, section in sections(config.channels)}
 
 
-def is_enabled(config: RoutesConfig, channel: str, account: str) -> bool:
-    section = config.channels.get(channel)
-    return isinstance(section, Mapping) and account_settings(section, account).get("enabled") is not False
+def settings(config: RoutesConfig) -> dict[tuple[str, str], dict[str, Any]]:
+    """The settings of every (channel, account), each account looked up once: there may be thousands."""
+    found = {}
+    for channel, section in sections(config.channels):
+        own: dict[str, dict[str, Any]] = {}
+        named = section.get("accounts")
+        for key, value in named.items() if isinstance(named, Mapping) else ():
+            own.setdefault(normalize_account_id(str(key)), {str(key): value})
+        # An account's settings hang on its own entry, on that of `default`, and on whether there are others.
+        shared = {**own.get(DEFAULT_ACCOUNT_ID, {}), **({"": None} if len(own) > 1 else {})}
+        for account in account_ids(section):
+            alone = {**section, "accounts": {**shared, **own.get(account, {})}}
+            found[channel, account] = account_settings(alone, account, channel)
+    return found
 
 
 def table(config: RoutesConfig) -> routing.Table:

@@ -14,7 +14,6 @@ from itertools import product, zip_longest
 
 import msgspec
 
-from protocol.accounts import account_settings
 from protocol.routes import PeerOf, Seen
 from router import bindings
 from router.bindings import ANY, DIRECT, ROOM, WILDCARD, Rule
@@ -42,7 +41,7 @@ def _listed(prover: Prover) -> Iterator[Seen]:
     for channel, ids in prover.accounts.items():
         for account in ids:
             yield from _broadcast(prover, channel, account)
-            settings = account_settings(prover.config.channels[channel], account)
+            settings = prover.settings[channel, account]
             people = settings.get("allowFrom")
             for entry in people if isinstance(people, list | tuple) else ():
                 if (person := without_prefix(str(entry))) not in ("", ANY):
@@ -96,8 +95,7 @@ def _join(one: Rule, two: Rule, samples: Samples) -> Iterator[Seen]:
     teams, kinds = {one.team, two.team} - {""}, {one.kind, two.kind} - {""}
     if len(accounts) > 1 or len(guilds) > 1 or len(teams) > 1 or _key(one) == _key(two):
         return
-    account = next(iter(accounts), "") or samples.accounts_of(one)[0]
-    for roles in product(one.roles or ("",), two.roles or ("",)):
+    for account, *roles in product(accounts or samples.accounts_of(one), one.roles or ("",), two.roles or ("",)):
         bare = Seen(
             channel=one.channel,
             account=account,
@@ -113,12 +111,22 @@ def _peers(
     one: Rule, two: Rule, kinds: set[str], account: str, samples: Samples
 ) -> Iterator[tuple[PeerOf | None, PeerOf | None]]:
     """Chats, and the chats they are in, that both rules match."""
-    named = [rule.peer for rule in (one, two) if rule.peer and rule.tier != WILDCARD]
-    if len(named) == 2 and named[0] != named[1]:
-        if kinds == {ROOM}:
-            first, second = (PeerOf(kind="group", id=id) for id in named)
-            yield from ((first, second), (second, first))
-    elif len(kinds) < 2:
+    named = {rule.peer for rule in (one, two) if _names_peer(rule)}
+    if len(named) < 2 and len(kinds) < 2:
         for kind in kinds or {DIRECT, ROOM}:
-            fresh = samples.stranger(one.channel, account, kind).peer
-            yield (PeerOf(kind="group" if kind == ROOM else kind, id=named[0]) if named else fresh), None
+            yield _chat(one, named, kind, account, samples), None
+    for outer, inner in ((one, two), (two, one)):
+        if _names_peer(outer) and outer.kind == ROOM and inner.kind != DIRECT:
+            inside = {inner.peer} if _names_peer(inner) else set()
+            parent = PeerOf(kind="group", id=outer.peer)
+            yield _chat(one, inside, ROOM, account, samples), parent
+
+
+def _names_peer(rule: Rule) -> bool:
+    return bool(rule.peer) and rule.tier != WILDCARD
+
+
+def _chat(rule: Rule, named: set[str], kind: str, account: str, samples: Samples) -> PeerOf | None:
+    """The chat of this id, or one that no binding names."""
+    fresh = samples.stranger(rule.channel, account, kind).peer
+    return next((PeerOf(kind="group" if kind == ROOM else kind, id=id) for id in named), fresh)

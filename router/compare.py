@@ -55,13 +55,12 @@ class Side:
         return Outcome(name, by, self._access(came), self._tools_of(agent, sandboxed))
 
     def _access(self, message: Inbound) -> Entry:
-        account, channels = message.account, self.prover.accounts
-        if message.channel not in channels:
-            return "closed"
-        if account not in channels[message.channel]:
-            return "absent"
+        account = message.account
+        settings = self.prover.settings.get((message.channel, account))
+        if settings is None:
+            return "absent" if message.channel in self.prover.accounts else "closed"
         approved = self._approved(message.channel, account)
-        return entry.verdict(self.config, message, approved)
+        return entry.verdict(self.config, settings, message, approved)
 
     def _tools_of(self, agent: RoutesAgent, sandboxed: bool) -> frozenset[str]:
         key = (agent.id, sandboxed)

@@ -56,11 +56,9 @@ def inbound(message: Seen, account: str) -> Inbound:
     )
 
 
-def verdict(config: RoutesConfig, message: Inbound, approved: Collection[str]) -> Entry:
-    """What the message meets at its account, in one word."""
-    if message.channel not in config.channels:
-        return "closed"
-    match _ask(config.channels, message, approved):
+def verdict(config: RoutesConfig, settings: Mapping[str, Any], message: Inbound, approved: Collection[str]) -> Entry:
+    """What the message meets at an account with these settings, in one word."""
+    match access.decide(settings, message, approved, config.channels.get("defaults") or {}):
         case access.Ignore():
             return "ignored"
         case access.OfferPairing():
@@ -123,7 +121,7 @@ def _peer(peer: Any) -> Peer | None:
 
 
 def _ask(channels: Mapping[str, Any], message: Inbound, approved: Collection[str]) -> access.Verdict:
-    settings = account_settings(channels.get(message.channel) or {}, message.account)
+    settings = account_settings(channels.get(message.channel) or {}, message.account, message.channel)
     return access.decide(settings, message, approved, channels.get("defaults") or {})
 
 
@@ -132,7 +130,7 @@ def _why_allowed(channels: Mapping[str, Any], message: Inbound, found: access.Ve
         return "the group and its sender are admitted"
     if type(_ask(channels, message, ())) is not type(found):
         return "the sender is paired with this account"
-    settings = account_settings(channels.get(message.channel) or {}, message.account)
+    settings = account_settings(channels.get(message.channel) or {}, message.account, message.channel)
     return "everybody may write" if settings.get("dmPolicy") == "open" else "the sender is in allowFrom"
 
 

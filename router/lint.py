@@ -203,7 +203,7 @@ def _uncovered(prover: Prover) -> Iterator[Finding]:
     named = {(rule.channel, rule.account) for rule in prover.rules if not rule.void}
     for channel, accounts in prover.accounts.items():
         for account in accounts:
-            if bindings.is_enabled(config, channel, account):
+            if prover.settings[channel, account].get("enabled") is not False:
                 yield from _coverage(prover, channel, account, {(channel, account), (channel, ANY)} & named)
 
 

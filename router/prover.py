@@ -17,6 +17,7 @@ class Prover:
         self.rules = bindings.read(config)
         self.by_order = {rule.order: rule for rule in self.rules}
         self.accounts = bindings.accounts(config)
+        self.settings = bindings.settings(config)
         self.samples = samples.of(config, self.rules)
         self.checked = 0
         self._table = bindings.table(config)
