@@ -71,6 +71,7 @@ class Turns:
         self._question = 0
         self._growing: dict[str, Growing] = {}
         self._relay = Relay()
+        self._absent: set[str] = set()
         #: Whether agents that got the same message answer one after the other (`broadcast.strategy`).
         self.sequential = False
         self.outbox = Outbox(spool, accounts, tasks, self._sent)
@@ -105,7 +106,7 @@ class Turns:
                 self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
                 continue
             queue.add(row)
-            if self.sequential and self._relay.join(row):
+            if self.sequential and row.agent not in self._absent and self._relay.join(row):
                 queue.hold(row.id)
             touched[row.agent] = None
             self._publish_question(row)
@@ -129,7 +130,8 @@ class Turns:
                 self._withdraw(queue, row)
 
     def give_way(self, agent: str) -> None:
-        """The agent cannot be started: whoever waits for its turn goes first."""
+        """The agent cannot be started: until it can, nobody waits for its turn."""
+        self._absent.add(agent)
         queue = self._queues.get(agent)
         for row in queue.rows() if queue else []:
             self._pass_on(row)
@@ -186,6 +188,7 @@ class Turns:
         if queue is None:
             return
         self._wanted.discard(agent)
+        self._absent.discard(agent)
         # What is done there is not delivered again; its Done, with the outcome, follows.
         queue.connect(generation, (*hello.running, *hello.done))
         self._pump(agent)

@@ -221,6 +221,9 @@ async def test_in_sequence_an_agent_that_cannot_start_gives_way(make: Any) -> No
     assert stage.wire.delivered() == []
     stage.turns.give_way("b")
     assert [name for name, _ in stage.wire.delivered()] == ["a"]
+    stage.done(stage.wire.last(), "a")
+    await stage.receive(stage.message("and again", mentioned=True))
+    assert [name for name, _ in stage.wire.delivered()] == ["a", "a"]
 
 
 async def test_a_command_is_answered_at_the_door_once(make: Any) -> None:
