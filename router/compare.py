@@ -76,7 +76,7 @@ def compare(question: Diff, spooled: Iterable[Seen], approved: Approvals) -> Com
         channel: dict.fromkeys([*old.prover.accounts.get(channel, ()), *new.prover.accounts.get(channel, ())])
         for channel in {**old.prover.accounts, **new.prover.accounts}
     }
-    made = samples.Samples([*old.prover.rules, *new.prover.rules], accounts)
+    made = samples.Samples([*old.prover.rules, *new.prover.rules], accounts, future=False)
     tried = list(islice(_distinct(boundary.messages(old.prover, new.prover, made, accounts)), MOST_TRIED + 1))
     report = Report(old, new, made)
     for message in tried[:MOST_TRIED]:

@@ -85,7 +85,8 @@ def decide(config: RoutesConfig, message: Inbound, approved: Collection[str]) ->
 
 def gate(config: RoutesConfig, message: Inbound, agent: str) -> Mention | None:
     """Whether a group message counts as meant for the agent; None where nobody asks for a mention."""
-    found = _ask(config.channels, message, ()) if message.channel in config.channels else None
+    configured = message.channel in config.channels
+    found = _ask(config.channels, message, ()) if configured else access.Allow(require_mention=True)
     if message.peer.kind == "direct" or not isinstance(found, access.Allow):
         return None
     if not found.require_mention:

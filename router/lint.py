@@ -141,11 +141,11 @@ def _dead(prover: Prover, rule: Rule) -> Iterator[Finding]:
         return
     takers = _takers(prover, lost)
     example = lost[0]
-    if any(taker.tier != rule.tier for taker in takers):
+    if same := prover.twin(rule):
+        yield _twin(rule, same, example)
+    elif any(taker.tier != rule.tier for taker in takers):
         told = f"{_named(takers)} {_verb(takers, 'stands', 'stand')} higher and {_verb(takers, 'takes', 'take')}"
         yield _dead_finding("unreachable", "warning", rule, f"{told} everything it asks for", example)
-    elif same := next((taker for taker in takers if taker.asks == rule.asks), None):
-        yield _twin(rule, same, example)
     else:
         told = f"{_named(takers)} {_verb(takers, 'is', 'are')} earlier and {_verb(takers, 'takes', 'take')}"
         yield _dead_finding("shadowed", "warning", rule, f"{told} everything it asks for", example)

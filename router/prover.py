@@ -20,6 +20,9 @@ class Prover:
         self.settings = bindings.settings(config)
         self.samples = samples.of(config, self.rules)
         self.checked = 0
+        self._first: dict[object, Rule] = {}
+        for rule in self.rules:
+            self._first.setdefault(rule.asks, rule)
         self._table = bindings.table(config)
 
     def run(self, message: Seen) -> Example:
@@ -27,6 +30,11 @@ class Prover:
         self.checked += 1
         found = routing.resolve(self._table, samples.route_input(message))
         return Example(message=message, agent=found.agent, binding=found.binding, matched_by=found.matched_by)
+
+    def twin(self, rule: Rule) -> Rule | None:
+        """The earlier rule that asks for exactly the same."""
+        first = self._first[rule.asks]
+        return None if first.order == rule.order else first
 
     def losses(self, rule: Rule, *, real_only: bool = False) -> list[Example] | None:
         """Where each of the rule's smallest messages goes instead, or None if the rule wins one of them.

@@ -36,10 +36,12 @@ _FRESH_ACCOUNT = "some-other-account{}"
 class Samples:
     """Makes messages for the bindings of one or two tables, with people, rooms and accounts that none of them names."""
 
-    def __init__(self, rules: Iterable[Rule], accounts: Mapping[str, Collection[str]]) -> None:
+    def __init__(self, rules: Iterable[Rule], accounts: Mapping[str, Collection[str]], *, future: bool = True) -> None:
+        """`future` tries accounts too that nobody has configured yet."""
         self._peers: dict[str, set[str]] = {}
         self._names: dict[str, set[str]] = {}
         self._accounts = accounts
+        self._future = future
         for rule in rules:
             self._peers.setdefault(rule.channel, set()).add(rule.peer)
             self._names.setdefault(rule.channel, set()).add(rule.account)
@@ -65,7 +67,8 @@ class Samples:
         """The accounts to try: for `*` one that nobody names first, since there the fewest others match."""
         if rule.account != ANY:
             return (rule.account,)
-        return (self.other_account(rule.channel), *self._accounts.get(rule.channel, ()))
+        known = tuple(self._accounts.get(rule.channel, ()))
+        return (self.other_account(rule.channel), *known) if self._future or not known else known
 
     def other_account(self, channel: str) -> str:
         taken = self._names.get(channel, set()) | set(self._accounts.get(channel, ()))

@@ -10,6 +10,13 @@ from supervisor.cli import route_message
 
 #: Bindings shown of one tier; `--json` has more.
 MOST = 10
+_ENTRIES = {
+    "allowed": "allowed",
+    "ignored": "ignored",
+    "pairing": "must pair",
+    "closed": "channel not configured",
+    "absent": "no such account",
+}
 _STATES = {"won": "matches", "passed": "no match", "not reached": "not reached"}
 
 
@@ -131,15 +138,18 @@ def _example(example: Example) -> str:
 def _change(change: Change) -> Iterator[str]:
     more = change.count - len(change.who)
     yield "; ".join(change.who) + (f" and {more} more" if more > 0 else "")
-    if change.old_agent != change.new_agent:
-        yield f"  agent: {change.old_agent} ({change.old_by}) → {change.new_agent} ({change.new_by})"
-    else:
-        yield f"  agent: {change.old_agent}"
+    old = _nobody(change.old_access) or f"{change.old_agent} ({change.old_by})"
+    new = _nobody(change.new_access) or f"{change.new_agent} ({change.new_by})"
+    yield f"  agent: {change.old_agent}" if change.old_agent == change.new_agent else f"  agent: {old} → {new}"
     if change.old_access != change.new_access:
-        yield f"  access: {change.old_access} → {change.new_access}"
+        yield f"  access: {_ENTRIES[change.old_access]} → {_ENTRIES[change.new_access]}"
     yield from (f"  {line}" for line in _gains(change.gains, change.loses))
     if change.recent:
         yield f"  {change.recent} recent {_s(change.recent, 'message', 'messages')}"
+
+
+def _nobody(access: str) -> str:
+    return "nobody" if access == "absent" else ""
 
 
 def _gains(gains: Sequence[str], loses: Sequence[str]) -> Iterator[str]:
