@@ -195,6 +195,8 @@ def account_state(
 
 
 def _token_source(channel: str, settings: Mapping[str, Any], account: str, environ: Mapping[str, str]) -> str:
+    if settings.get("bridge"):
+        return "config"  # the login is the bridge's own
     if channel == "irc":
         return "config" if settings.get("host") and settings.get("nick") else "none"
     if settings.get("tokenFile"):
