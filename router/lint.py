@@ -243,4 +243,3 @@ def _finding(
     severity: Severity, code: str, path: str, message: str, example: Example | None, hint: str = ""
 ) -> Finding:
     return Finding(severity=severity, code=code, path=path, message=message, example=example, hint=hint)
-

@@ -67,7 +67,9 @@ Sandbox   off: on this machine, no container
 def test_another_group_of_the_same_number_stays_at_home(home: Home) -> None:
     """Why the peer binding and the other account's binding did not match is said field by field."""
     seed(home, "06")
-    found = home.run("routes", "explain", "--channel", "whatsapp", "--account", "personal", "--peer", "direct:+15550001")
+    found = home.run(
+        "routes", "explain", "--channel", "whatsapp", "--account", "personal", "--peer", "direct:+15550001"
+    )
     assert found.code == 0 and found.out.splitlines()[3:14] == [
         "  binding.peer: no match",
         "    bindings[2] → work: peer kind group/channel ≠ direct",
@@ -206,14 +208,19 @@ def replay(home: Home, example: dict[str, Any]) -> None:
 # --- diff --------------------------------------------------------------------------------------------------------
 
 OLD = "{agents: {list: [{id: 'home'}, {id: 'work', tools: {deny: ['exec']}}]}, bindings: [{agentId: 'home', match: {channel: 'telegram', accountId: '*'}}], channels: {telegram: {dmPolicy: 'open', allowFrom: ['*'], botToken: '1:x'}}}"
-NEW = OLD.replace("bindings: [", "bindings: [{agentId: 'work', match: {channel: 'telegram', peer: {kind: 'direct', id: '42'}}}, ")
+NEW = OLD.replace(
+    "bindings: [", "bindings: [{agentId: 'work', match: {channel: 'telegram', peer: {kind: 'direct', id: '42'}}}, "
+)
 
 
 def test_diff_says_who_gets_another_agent_and_what_they_lose(home: Home) -> None:
     """For generated messages and for recent ones; nothing is applied."""
     home.write(OLD)
     (home.folder / "new.json5").write_text(NEW)
-    recent = [{"channel": "telegram", "account": "default", "peer": {"kind": "direct", "id": one}, "text": "hi"} for one in ("42", "43")]
+    recent = [
+        {"channel": "telegram", "account": "default", "peer": {"kind": "direct", "id": one}, "text": "hi"}
+        for one in ("42", "43")
+    ]
     (home.folder / "recent.jsonl").write_text("\n".join(json.dumps(one) for one in recent))
     before = home.tree()
     found = home.run("routes", "diff", "new.json5", "--recent", "recent.jsonl")
@@ -226,7 +233,9 @@ def test_diff_says_who_gets_another_agent_and_what_they_lose(home: Home) -> None
 Changed: 1 of 3 generated messages, 1 of 2 recent ones
 """, "")  # fmt: skip
     assert home.run("routes", "diff", "new.json5", "--exit-code").code == 1
-    assert home.run("routes", "diff", str(home.config), "--exit-code") == Result(0, "Nothing changes: 0 of 2 generated messages\n", "")
+    assert home.run("routes", "diff", str(home.config), "--exit-code") == Result(
+        0, "Nothing changes: 0 of 2 generated messages\n", ""
+    )
     assert home.tree() == before
 
 
@@ -238,7 +247,9 @@ def test_diff_reads_recent_messages_from_the_spool(home: Home) -> None:
     folder.mkdir()
     with sqlite3.connect(folder / "spool.sqlite") as connection:
         connection.executescript(SCHEMA)
-        data = json.dumps({"channel": "telegram", "account": "default", "peer": {"kind": "direct", "id": "42"}, "text": "hush"})
+        data = json.dumps(
+            {"channel": "telegram", "account": "default", "peer": {"kind": "direct", "id": "42"}, "text": "hush"}
+        )
         connection.execute(
             "INSERT INTO inbox (n, agent, session_key, origin, channel, account, message_id, message, created_at)"
             " VALUES (1, 'home', 'k', 'o', 'telegram', 'default', '1', ?, 0)",
@@ -257,7 +268,10 @@ def test_a_file_that_is_no_config_is_refused(home: Home) -> None:
     (home.folder / "new.json5").write_text("{agents: {list: [{id: 'a', wrkspace: 1}]}}")
     found = home.run("routes", "diff", "new.json5")
     assert found.code == 1 and "wrkspace" in found.err and "new.json5" in found.err
-    assert home.run("routes", "diff").err == "error: no gateway has accepted a configuration yet\nhint: openclaw routes diff NEW.json5\n"
+    assert (
+        home.run("routes", "diff").err
+        == "error: no gateway has accepted a configuration yet\nhint: openclaw routes diff NEW.json5\n"
+    )
 
 
 def test_an_answer_comes_fast(home: Home) -> None:
@@ -274,7 +288,11 @@ def test_an_answer_comes_fast(home: Home) -> None:
 async def test_gateway_restart_says_what_the_file_changes() -> None:
     """On stderr, before it is applied."""
     agents = {"list": [{"id": "home"}, {"id": "work"}]}
-    old: dict[str, Any] = {"gateway": {"reload": {"mode": "off"}}, "agents": agents, "channels": {"irc": {"enabled": False}}}
+    old: dict[str, Any] = {
+        "gateway": {"reload": {"mode": "off"}},
+        "agents": agents,
+        "channels": {"irc": {"enabled": False}},
+    }
     async with Gateway(old) as gateway:
         await gateway.start()
         gateway.write({**old, "bindings": [{"agentId": "work", "match": {"channel": "irc", "accountId": "*"}}]})

@@ -106,9 +106,7 @@ FAILURES = [
 def test_a_binding_that_fails_says_which_field(row: Binding, reason: str) -> None:
     """With what it expects and what the message has."""
     table = config(row, channels={"matrix": open_accounts("a", "b", defaultAccount="b")})
-    message = Described(
-        channel="matrix", account="a", peer=PeerOf(kind="group", id="p"), guild_id="G2", roles=("t",)
-    )
+    message = Described(channel="matrix", account="a", peer=PeerOf(kind="group", id="p"), guild_id="G2", roles=("t",))
     tried = [one for tier in told(table, message).tiers for one in tier.tried]
     assert [one.why for one in tried] == [(reason,)]
 

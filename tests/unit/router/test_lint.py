@@ -3,7 +3,10 @@ by a message that was really run."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -27,8 +30,9 @@ from tests.unit.router.route_tables import (
     tables,
 )
 
+ROOT = Path(__file__).parents[3]
 DEAD = {"duplicate", "contradictory", "shadowed", "unreachable"}
-#: Random tables are checked in steps, so that a failure names a small range.
+#: Sound tables are checked in steps, so that a failure names a small range.
 STEP = 100
 
 
@@ -283,3 +287,10 @@ def test_settings_are_those_the_accounts_are_run_with() -> None:
 def test_accounts_of_the_pools_are_those_of_the_tables() -> None:
     """The exhaustive test above counts on it."""
     assert bindings.accounts(config())["matrix"] == ACCOUNTS
+
+
+def test_the_child_loads_nothing_heavy() -> None:
+    """It is started for every question: no event loop, no network, no database until one is asked for."""
+    code = "import sys, router.routes, router.explain, router.compare; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert not {"asyncio", "aiohttp", "zmq", "sqlite3", "ssl"} & set(loaded.stdout.split())
