@@ -64,7 +64,11 @@ class FrameReader(Generic[T]):
         self._fds: deque[int] = deque()
 
     def read(self, sock: socket.socket) -> bool:
-        """Read once; False at the end of the stream. Raises BlockingIOError on an empty non-blocking socket."""
+        """Read once; False at the end of the stream.
+
+        Raises BlockingIOError on an empty non-blocking socket, ProtocolViolation for descriptors that no frame names:
+        a child must not use up ours.
+        """
         space = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
         data, rights, _, _ = sock.recvmsg(_READ, space, socket.MSG_CMSG_CLOEXEC)
         for level, kind, payload in rights:
@@ -72,6 +76,8 @@ class FrameReader(Generic[T]):
                 fds = array.array("i")
                 fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
                 self._fds.extend(fds)
+        if len(self._fds) > 2 * MAX_FDS:  # those of a frame that is not whole yet, and of the one after it
+            raise ProtocolViolation("descriptors without a frame")
         self._data += data
         return bool(data)
 

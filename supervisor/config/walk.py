@@ -170,7 +170,8 @@ def _check_range(value: float, kind: inspect.IntType | inspect.FloatType, at: Pa
 
 
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, float) and value.is_integer()
+    """Up to where each whole number has a float of its own."""
+    return isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
 
 
 def _shape(kind: inspect.Type) -> str:

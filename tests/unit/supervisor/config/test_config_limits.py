@@ -101,3 +101,11 @@ def test_a_file_of_nothing_but_mistakes_is_answered_at_once(tmp_path: Path) -> N
 def test_a_nul_is_found_before_a_system_call_finds_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="NUL"):
         loaded(tmp_path, '{"agents": {"list": [{"id": "a", "workspace": "/srv/\\u0000"}]}}')
+
+
+def test_a_float_that_is_no_exact_whole_number_is_not_taken_for_one(tmp_path: Path) -> None:
+    """The check and the conversion after it agree on what a whole number is."""
+    text = '{"bindings": [{"agentId": "main", "match": {"channel": "telegram", "guildId": %s}}]}'
+    assert loaded(tmp_path, text % "5.0")
+    with pytest.raises(ConfigInvalid, match="whole number"):
+        loaded(tmp_path, text % "-9223372036854775809")
