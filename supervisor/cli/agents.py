@@ -16,13 +16,14 @@ from supervisor.cli.nouns import Json, noun
 from supervisor.config import agents as rules
 from supervisor.config import bindings as rows
 from supervisor.config import channels, roster
-from supervisor.config.load import Loaded
+from supervisor.config.load import Loaded, load
 
 app = noun("Manage isolated agents, their workspaces and bindings.", invoke_without_command=True)
 APPS = {"agents": app}
 
 Agent = Annotated[str, typer.Option("--agent", help="Agent id; the default agent when omitted.")]
 Bind = Annotated[list[str], typer.Option("--bind", help="channel[:accountId], repeatable; * means every account.")]
+TAKEN_OVER = "The running gateway takes it over by itself."
 NO_SPEC = "Provide at least one --bind <channel[:accountId]>"
 
 
@@ -271,9 +272,15 @@ def tell_conflicts(
 
 
 def hint_restart(ctx: Context, changed: bool) -> None:
-    """A running gateway has to be told."""
+    """What a running gateway makes of a change: nothing by itself where the operator switched that off."""
     if changed and client.is_running(ctx.paths):
-        output.say("hint: openclaw gateway restart")
+        output.say(TAKEN_OVER if follows(ctx) else "hint: openclaw gateway restart")
+
+
+def follows(ctx: Context) -> bool:
+    """Whether a gateway of this configuration applies changes of the file by itself (`gateway.reload.mode`)."""
+    reload = load(ctx.paths, ctx.environ).config.gateway.reload
+    return not (isinstance(reload, dict) and reload.get("mode") == "off")
 
 
 def _hint_unconfigured(loaded: Loaded, found: Sequence[rows.Row]) -> None:

@@ -120,8 +120,18 @@ def _changed(ctx: Context, mutate: Any, told: str, command: str, dry_run: bool) 
         raise _refused(error) from None
     if dry_run:
         output.data(f"Dry run: {told[0].lower()}{told[1:]} would be {'written' if written.changed else 'no change'}.")
+    elif not written.changed:
+        output.data(f"{told}: nothing changed.")
     else:
-        output.data(f"{told}. Restart the gateway to apply." if written.changed else f"{told}: nothing changed.")
+        output.data(f"{told}. {_next(ctx)}")
+
+
+def _next(ctx: Context) -> str:
+    """What is left to do. A gateway that does not run reads the file when it starts."""
+    from supervisor.cli import agents, client
+
+    taken_over = client.is_running(ctx.paths) and agents.follows(ctx)
+    return agents.TAKEN_OVER if taken_over else "Restart the gateway to apply."
 
 
 def _refused(error: ConfigInvalid) -> UserError:

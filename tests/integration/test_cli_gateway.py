@@ -39,7 +39,7 @@ def test_a_gateway_lives_by_the_command_line(home: Home) -> None:
     assert answer.code == 0 and "good morning" in json.loads(answer.out)["result"]["payloads"][0]["text"]
 
     added = home.run("agents", "add", "work")
-    assert added.err.endswith("hint: openclaw gateway restart\n")
+    assert added.err.endswith("The running gateway takes it over by itself.\n")
     restarted = home.run("gateway", "restart")
     assert restarted.code == 0 and f"Gateway restarted (pid {pid})" in restarted.out
     assert home.run("agent", "--agent", "work", "-m", "hello").code == 0
