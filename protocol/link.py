@@ -160,6 +160,9 @@ class RouterLinks:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         socket = self._context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
+        # A connection that comes back before its end was noticed here takes its own place again. Safe because nobody
+        # but this agent can connect to this socket; without it the new connection would be heard by nobody.
+        socket.set(zmq.ROUTER_HANDOVER, 1)
         socket.set(zmq.ZAP_DOMAIN, domain)
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, secret.encode())

@@ -145,15 +145,19 @@ async def test_a_worker_outlives_a_router_restart_and_sends_nothing_into_the_voi
     assert await bench.heard.get() == ("main", 1, encode(m.Pong(n=2)))
 
 
-async def test_a_worker_can_force_a_new_connection(bench: Bench) -> None:
-    bench.bind("main")
+async def test_a_worker_that_forces_a_new_connection_is_heard_on_it_every_time(bench: Bench) -> None:
+    """Ensure that the old connection, still known to the router, does not shut out the new one."""
+    socket = bench.bind("main")
     end = bench.connect("main")
     await end.up.wait()
-    end.up.clear()
-    end.link.reconnect()
-    await end.up.wait()
-    assert end.link.send(m.Pong(n=1))
-    assert (await bench.heard.get())[2] == encode(m.Pong(n=1))
+    for n in range(50):
+        end.up.clear()
+        end.link.reconnect()
+        await end.up.wait()
+        assert end.link.send(m.Pong(n=n))
+        assert (await bench.heard.get())[2] == encode(m.Pong(n=n))
+        socket.send(1, m.Ping(n=n))
+        assert await end.messages.get() == m.Ping(n=n)
 
 
 async def test_an_oversized_frame_ends_the_connection_and_is_not_delivered(bench: Bench) -> None:
