@@ -106,6 +106,8 @@ def resolve_includes(value: Any, file: Path) -> Any:
 def substitute(value: Any, environ: Mapping[str, str]) -> tuple[Any, tuple[MissingVariable, ...]]:
     """`value` with `${NAME}` filled in and `$${NAME}` unescaped; a missing one stays as written and is reported.
 
+    Numbers have one form, as in JavaScript: 5.0 is 5.
+
     Raises UserError when the variables are more text than a file may hold.
     """
     filling = _Filling(environ)
@@ -130,6 +132,8 @@ class _Filling:
             return {key: self.fill(inner, (*at, key)) for key, inner in value.items()}
         if isinstance(value, list):
             return [self.fill(inner, (*at, index)) for index, inner in enumerate(value)]
+        if isinstance(value, float) and value.is_integer() and abs(value) <= 2**53:
+            return int(value)
         if not isinstance(value, str) or "${" not in value:
             return value
         return _VARIABLE.sub(lambda found: self._one(found, at), value)

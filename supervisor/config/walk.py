@@ -150,7 +150,7 @@ def _check_scalar(value: Any, kind: inspect.Type, at: Path) -> Iterator[Problem]
     shape = name_of(value)
     if _shape(kind) != shape:
         yield wrong_type(_expected(kind), value, at)
-    elif isinstance(kind, inspect.IntType) and not isinstance(value, int) and not _is_whole(value):
+    elif isinstance(kind, inspect.IntType) and not isinstance(value, int):
         yield Problem(dotted(at), "Invalid input: expected a whole number")
     elif isinstance(kind, inspect.IntType | inspect.FloatType):
         yield from _check_range(value, kind, at)
@@ -167,11 +167,6 @@ def _check_range(value: float, kind: inspect.IntType | inspect.FloatType, at: Pa
         yield Problem(dotted(at), f"Too small: expected number to be >={kind.ge:g}")
     elif kind.le is not None and value > kind.le:
         yield Problem(dotted(at), f"Too big: expected number to be <={kind.le:g}")
-
-
-def _is_whole(value: Any) -> bool:
-    """Up to where each whole number has a float of its own."""
-    return isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
 
 
 def _shape(kind: inspect.Type) -> str:

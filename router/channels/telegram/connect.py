@@ -54,6 +54,7 @@ CATCH_UP_SECONDS = 30.0
 _UPDATES = msgspec.json.Decoder(list[Update])
 _ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 _UPDATE = msgspec.json.Decoder(Update)
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _UpdateId(msgspec.Struct, frozen=True):
@@ -317,7 +318,7 @@ def send_error(error: ApiError) -> SendRefused | SendDelayed:
 def _decode_me(result: msgspec.Raw) -> Me:
     try:
         return msgspec.json.decode(result, type=Me)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise _Trouble(f"getMe: unreadable answer: {type(error).__name__}") from None
 
 
@@ -325,16 +326,16 @@ def decode_updates(body: msgspec.Raw) -> list[Update]:
     """The updates of one answer. One that we cannot read still counts, as an empty one. Raises _Trouble."""
     try:
         return _UPDATES.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         pass
     try:
         return [_decode_update(item) for item in _ITEMS.decode(body)]
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise _Trouble(f"getUpdates: unreadable answer: {type(error).__name__}") from None
 
 
 def _decode_update(item: msgspec.Raw) -> Update:
     try:
         return _UPDATE.decode(item)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return Update(msgspec.json.decode(item, type=_UpdateId).update_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Annotated
 
 import msgspec
 
@@ -63,7 +64,7 @@ class TextQuote(msgspec.Struct, frozen=True):
 
 class Message(msgspec.Struct, frozen=True):
     message_id: int
-    date: int
+    date: Annotated[int, msgspec.Meta(le=2**53)]
     chat: Chat
     sender: User | None = msgspec.field(name="from", default=None)
     sender_chat: Chat | None = None

@@ -99,7 +99,7 @@ def decode_sent(result: msgspec.Raw) -> SentMessage:
     """The message in an answer. Raises SendUncertain."""
     try:
         return msgspec.json.decode(result, type=SentMessage)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SendUncertain("the answer names no message") from None
 
 
@@ -107,5 +107,5 @@ def decode_note(note: str) -> Note:
     """What `TelegramChannel.note` wrote. Raises SendUncertain."""
     try:
         return msgspec.json.decode(note, type=Note)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise SendUncertain("its note cannot be read") from None

@@ -91,7 +91,7 @@ class Wire:
         status, body = await self._post(method, _encode(params), self._timeout if timeout is None else timeout)
         try:
             answer = _decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise _unreadable(status) from None
         if answer.ok:
             return answer.result
