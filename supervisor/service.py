@@ -31,6 +31,7 @@ from supervisor import folders, lastgood, life, orphans
 from supervisor.apply import Applier
 from supervisor.child import Child, Office
 from supervisor.children import Commands, default_commands, settings
+from supervisor.config.version import VERSION
 from supervisor.config.watch import Watch
 from supervisor.control import ControlServer, Say
 from supervisor.fleet import Fleet
@@ -217,7 +218,7 @@ class Service:
             ready_at=self._started_at,
         )  # fmt: skip
         return c.GatewayStatus(
-            version=_version(),
+            version=VERSION,
             pid=os.getpid(),
             started_at=self._started_at,
             config=str(self._paths.config),
@@ -287,15 +288,6 @@ def _raise_if_hopeless(child: Child) -> None:
     if child.state is State.QUARANTINED:
         last = child.log.tail[-1] if child.log and child.log.tail else "nothing"
         raise StartFailed(f"{child.name} does not start: {child.policy.reason}; it said last: {last}")
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("openclaw-supervisor")
-    except PackageNotFoundError:
-        return "0"
 
 
 def run_gateway(
