@@ -78,13 +78,9 @@ class Rule(NamedTuple):
     dm_scope: DmScope | None
 
 
-class _Key(NamedTuple):
-    """Everything a rule states; None for what it does not."""
-
-    peer: str
-    guild: str | None
-    team: str | None
-    role: str | None
+#: Everything a rule states: peer, guild, team, role; None for what it does not. A plain tuple, since one is made for each
+#: look-up and a named one costs five times as much.
+_Key = tuple[str, str | None, str | None, str | None]
 
 
 class _Shape(NamedTuple):
@@ -207,7 +203,7 @@ def _keys(shelf: _Shelf, peer: str, message: RouteInput) -> Iterator[_Key]:
         if (shape.guild and not guild) or (shape.team and not team):
             continue
         for role in message.roles if shape.roles else (None,):
-            yield _Key(peer, guild if shape.guild else None, team if shape.team else None, role)
+            yield peer, guild if shape.guild else None, team if shape.team else None, role
 
 
 def _peer(peer: tuple[str, str] | None) -> str:
@@ -234,7 +230,7 @@ def _file(table: Table, channel: str, binding: Binding, rule: Rule) -> None:
     shelf.shapes.add(_Shape(guild is not None, team is not None, bool(roles)))
     peer = peer.partition(":")[0] if bucket == "wildcard" else peer
     for role in roles or (None,):
-        shelf.rules.setdefault(_Key(peer, guild, team, role), rule)
+        shelf.rules.setdefault((peer, guild, team, role), rule)
 
 
 def _bucket(peer: str, guild: str | None, roles: Sequence[str], team: str | None, pattern: str) -> _Bucket:
