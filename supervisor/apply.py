@@ -7,6 +7,7 @@ are exchanged behind it, each when it has finished what it does.
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -87,12 +88,22 @@ class Applier:
             plan = await asyncio.to_thread(self._read_plan)
             await asyncio.to_thread(folders.prepare_agents, self._paths, plan, self.plan)
         except UserError as error:
-            self.problem = f"{error.where or self._paths.config}: {error.message}"
-            self.problems = error.problems if isinstance(error, ConfigInvalid) else (
-                Problem(error.where or str(self._paths.config), error.message, error.hint or ""),
-            )
+            self._note(error)
             raise
+        except Exception as error:
+            # Our mistake, in a file of the operator's: his gateway goes on as it is.
+            text = "".join(traceback.format_exception(error))[-8000:]
+            self._journal.log("error", "reload", f"reading the configuration failed: {error}", error=text)
+            trouble = UserError("the configuration cannot be read, by our own fault", hint="openclaw logs")
+            self._note(trouble)
+            raise trouble from None
         return plan
+
+    def _note(self, error: UserError) -> None:
+        where = error.where or str(self._paths.config)
+        self.problem = f"{where}: {error.message}"
+        own = (Problem(where, error.message, error.hint or ""),)
+        self.problems = error.problems if isinstance(error, ConfigInvalid) else own
 
     async def apply(self, plan: Plan, *, restart_router: bool) -> Changes:
         """From here on this plan holds. Workers that must be exchanged are left to `follow`."""

@@ -119,7 +119,9 @@ async def test_5000_messages_survive_100_rewrites_of_the_configuration() -> None
         writer = Writer(gateway, api, models, dice)
         writer.write()
         await gateway.start()
-        kept = {name: gateway.pid(name) for name in ("router", "cliproxy", "zygote", "worker ann", "worker cid")}
+        names = ("router", "cliproxy", "zygote", "worker ann", "worker cid")
+        while not all((kept := {name: gateway.pid(name) for name in names}).values()):
+            await asyncio.sleep(0.02)
         rewriting = asyncio.create_task(rewrite(writer, dice))
         began = time.monotonic()
         await push(api, dice, rewriting)
@@ -139,7 +141,7 @@ async def test_5000_messages_survive_100_rewrites_of_the_configuration() -> None
         print(f"{pushed - began:.1f} s of writing, {finished - pushed:.1f} s until all was answered")
         print(f"applied {applied}, refused {refused}, workers replaced {log.count('the new one is ready')}")
         assert applied > 20 and refused > 20
-        assert {name: gateway.pid(name) for name in kept} == kept, "a process that nothing touched was replaced"
+        assert {name: gateway.pid(name) for name in kept} == kept, f"seed {seed}: a process that nothing touched"
 
 
 async def answered(wanted: int, api: TelegramApi, gateway: Gateway, seed: int) -> None:

@@ -234,7 +234,8 @@ async def test_the_next_message_goes_by_the_new_bindings_and_only_the_changed_ac
 
         gateway.write(config("ann"))
         await gateway.start()
-        before = {process.name: process.pid for process in gateway.processes()}
+        while len(before := {process.name: process.pid for process in gateway.processes()}) < 6:
+            await asyncio.sleep(0.02)
         api.world.push_text(one, chat=1, user=1, text="first")
         await api.world.wait_sent(1)
         gateway.write(config("bob", dmPolicy="allowlist", allowFrom=["2"]))

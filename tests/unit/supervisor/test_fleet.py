@@ -142,6 +142,58 @@ async def test_a_resting_worker_is_not_woken_by_a_roll(bench: Bench) -> None:
     assert bench.scene.workers == []
 
 
+async def test_who_has_the_newest_slice_is_left_alone_unless_it_is_asked_for(bench: Bench) -> None:
+    bench.fleet.seat_all({"a": slice_of("a"), "b": slice_of("b")})
+    bench.fleet.start_eagerly()
+    await bench.settle()
+    bench.fleet.seat_all({"a": slice_of("a", "openai/new"), "b": slice_of("b")})
+    rolling = asyncio.create_task(bench.fleet.roll(["a", "b"], lambda _: None, forced=False))
+    await bench.settle()
+    assert await rolling == []
+    assert [one.spec.boot.slice.agent for one in bench.scene.workers if not one.running] == ["a"]
+
+
+async def test_a_removed_agent_stays_until_the_router_says_that_it_is_idle(bench: Bench) -> None:
+    bench.fleet.seat_all({"a": slice_of("a")})
+    bench.fleet.start_eagerly()
+    await bench.settle()
+    bench.fleet.see_off(["a"], 7)
+    leaving = asyncio.create_task(bench.fleet.dismiss(["a"], 30))
+    bench.fleet.hear(m.AgentIdle(agent="a", version=6))  # of an earlier time that it was leaving
+    await bench.settle()
+    assert bench.states() == {"worker a": "ready"}
+    bench.fleet.hear(m.AgentIdle(agent="a", version=7))
+    await bench.settle()
+    assert await leaving == ["a"] and bench.fleet.agents() == ()
+
+
+async def test_a_removed_agent_does_not_stay_for_ever(bench: Bench) -> None:
+    bench.fleet.seat_all({"a": slice_of("a")})
+    bench.fleet.see_off(["a"], 1)
+    assert await bench.fleet.dismiss(["a"], 0.01) == ["a"]
+
+
+async def test_an_agent_that_comes_back_before_it_left_keeps_its_worker(bench: Bench) -> None:
+    bench.fleet.seat_all({"a": slice_of("a")})
+    bench.fleet.start_eagerly()
+    await bench.settle()
+    bench.fleet.see_off(["a"], 1)
+    leaving = asyncio.create_task(bench.fleet.dismiss(["a"], 30))
+    await bench.settle()
+    bench.fleet.seat_all({"a": slice_of("a")})
+    bench.fleet.see_off(["a"], 2)
+    again = asyncio.create_task(bench.fleet.dismiss(["a"], 30))
+    await bench.settle()
+    bench.fleet.seat_all({"a": slice_of("a")})
+    bench.fleet.start_eagerly()
+    bench.fleet.hear(m.AgentIdle(agent="a", version=2))
+    assert not leaving.done() and not again.done()
+    await bench.settle()
+    assert bench.states() == {"worker a": "ready"} and len(bench.scene.workers) == 1
+    leaving.cancel()
+    again.cancel()
+
+
 async def test_a_new_router_hears_who_is_in_quarantine(bench: Bench) -> None:
     bench.fleet.seat_all({"a": slice_of("a")})
     bench.fleet.start_eagerly()
