@@ -6,6 +6,7 @@ read with `parse_key`, `key_shape` and brought into form with `store_key` and `c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +23,7 @@ UNKNOWN = "unknown"
 #: The one session of everybody under `session.scope: "global"`.
 GLOBAL_KEY = "global"
 _THREAD = ":thread:"
+_ANY_THREAD = re.compile(f"(?={_THREAD})", re.IGNORECASE | re.ASCII)
 
 Shape = Literal["missing", "agent", "malformed_agent", "legacy_or_alias"]
 
@@ -162,7 +164,8 @@ def key_shape(text: str | None) -> Shape:
 def split_thread(text: str | None) -> Thread:
     """The conversation a thread's key belongs to, case kept; the last `:thread:` counts."""
     text = (text or "").strip()
-    at = text.lower().rfind(_THREAD)
+    # Not in the whole text's lower case: that of some letters is longer than they are.
+    at = max((found.start() for found in _ANY_THREAD.finditer(text)), default=-1)
     base, thread = text[:at].strip(), text[at + len(_THREAD) :].strip()
     return Thread(base, thread) if at > 0 and base and thread else Thread(text, None)
 

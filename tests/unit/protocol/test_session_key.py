@@ -77,3 +77,9 @@ def test_the_first_name_in_the_config_joins_identities() -> None:
 def test_the_history_of_a_group_belongs_to_an_account() -> None:
     """Two bots in one group hear different things."""
     assert keys.group_history_key(" IRC", "Work", "group", "#Room") == "irc:work:group:#room"
+
+
+def test_a_thread_is_found_behind_letters_that_grow_in_lower_case() -> None:
+    """The dotted capital I of Turkish is two characters in lower case."""
+    assert keys.split_thread("İİ:THREAD:7") == ("İİ", "7")
+    assert keys.split_thread("a:thread:thread:7") == ("a:thread", "7")
