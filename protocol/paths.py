@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from protocol.errors import UserError
+from protocol.ids import DEFAULT_AGENT_ID
 
 #: `sun_path` holds 108 bytes with its terminating zero (unix(7)).
 MAX_SOCKET_PATH = 107
@@ -29,16 +30,19 @@ class Paths(msgspec.Struct, frozen=True):
     state: Path
     config: Path
     profile: str = ""
+    main_agent_dir: Path | None = None
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Paths:
-        """Resolve OPENCLAW_HOME, OPENCLAW_STATE_DIR, OPENCLAW_CONFIG_PATH and OPENCLAW_PROFILE."""
+        """Resolve OPENCLAW_HOME, OPENCLAW_STATE_DIR, OPENCLAW_CONFIG_PATH, OPENCLAW_PROFILE, OPENCLAW_AGENT_DIR."""
         user_home = Path(environ.get("HOME") or environ.get("USERPROFILE") or "/")
         home = _expand(environ["OPENCLAW_HOME"], user_home) if environ.get("OPENCLAW_HOME") else user_home
         state = _expand(environ.get("OPENCLAW_STATE_DIR") or "~/.openclaw", home).absolute()
         config = _expand(environ.get("OPENCLAW_CONFIG_PATH") or str(state / "openclaw.json"), home).absolute()
         profile = environ.get("OPENCLAW_PROFILE", "").strip()
-        return cls(home, state, config, "" if profile == "default" else profile)
+        own = environ.get("OPENCLAW_AGENT_DIR", "").strip()
+        main = _expand(own, home).absolute() if own else None
+        return cls(home, state, config, "" if profile == "default" else profile, main)
 
     def expand(self, text: str) -> Path:
         """A path-valued config key: `~` is the home, relative paths belong to the current directory."""
@@ -59,7 +63,9 @@ class Paths(msgspec.Struct, frozen=True):
         return self.state / f"workspace-{agent_id}"
 
     def agent_dir(self, agent_id: str) -> Path:
-        """auth-profiles.json and the like; never visible to a worker."""
+        """auth-profiles.json and the like; never visible to a worker. That of `main` may be elsewhere."""
+        if self.main_agent_dir is not None and agent_id == DEFAULT_AGENT_ID:
+            return self.main_agent_dir
         return self.state / "agents" / agent_id / "agent"
 
     def sessions(self, agent_id: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from protocol.errors import UserError
-from supervisor.cli import context, output
+from supervisor.cli import config_batch, context, output
 from supervisor.cli.context import Context
 from supervisor.cli.nouns import Json, missing, noun
 from supervisor.config import edit
@@ -16,6 +16,7 @@ from supervisor.config.load import Loaded
 from supervisor.config.parse import parse, read_text, resolve_includes
 from supervisor.config.problems import ConfigInvalid
 from supervisor.config.redact import REDACTED, hide, keep_hidden
+from supervisor.config.shape import restored
 
 app = noun("Read, change and check the configuration.", no_args_is_help=True)
 APPS = {"config": app}
@@ -56,12 +57,13 @@ def get(path: Place, json: Json = False) -> None:
 
 
 def _values(ctx: Context) -> Any:
-    """The resolved values; of a configuration with mistakes, what it says without them."""
+    """The resolved values in the shape of the file; of a configuration with mistakes, what it says."""
+    text = read_text(ctx.paths.config)
+    authored = resolve_includes(parse(text or "{}", ctx.paths.config), ctx.paths.config)
     try:
-        return ctx.load().values
+        return restored(ctx.load().values, authored)
     except ConfigInvalid:
-        text = read_text(ctx.paths.config)
-        return resolve_includes(parse(text or "{}", ctx.paths.config), ctx.paths.config)
+        return authored
 
 
 def _lookup(value: Any, path: str) -> Any:
@@ -73,29 +75,53 @@ def _lookup(value: Any, path: str) -> Any:
 
 @app.command("set")
 def set_(
-    path: Place,
-    value: Annotated[str, typer.Argument(help="JSON5, or else a plain string.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Such as gateway.port.")] = "",
+    value: Annotated[str | None, typer.Argument(help="JSON5, or else a plain string.")] = None,
     strict_json: Annotated[bool, typer.Option("--strict-json", help="Refuse what is not JSON5.")] = False,
     json: Annotated[bool, typer.Option("--json", help="The same as --strict-json.")] = False,
     merge: Annotated[bool, typer.Option("--merge", help="Merge an object into what is there.")] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Allow entries of a protected map to vanish.")] = False,
     dry_run: DryRun = False,
+    batch_json: Annotated[str, typer.Option("--batch-json", help='[{"path": …, "value": …}, …], all or none.')] = "",
+    batch_file: Annotated[str, typer.Option("--batch-file", help="A file that holds such a list; - is stdin.")] = "",
+    ref_source: Annotated[str, typer.Option("--ref-source", help="env, file or exec: store a reference.")] = "",
+    ref_provider: Annotated[str, typer.Option("--ref-provider")] = "default",
+    ref_id: Annotated[str, typer.Option("--ref-id", help="Name of the variable, pointer or secret.")] = "",
 ) -> None:
-    """Change one value in the file; comments and layout stay."""
-    steps, new = steps_of(path), _value(value, strict=strict_json or json)
+    """Change values in the file, one or a whole list at once; comments and layout stay."""
+    if batch_json or batch_file:
+        changes = config_batch.parse(batch_json or config_batch.read(batch_file))
+    elif ref_source or ref_id:
+        changes = [config_batch.reference(path, ref_source, ref_provider, ref_id)]
+    else:
+        changes = [config_batch.Change(path, _value(_given(path, value), strict=strict_json or json))]
 
     def mutate(config: dict[str, Any]) -> dict[str, Any]:
-        old = _old(config, steps)
-        wanted = keep_hidden(_merged(old, new) if merge else new, old)
-        if not replace:
-            _refuse_loss(path, old, wanted)
-        try:
-            changed: dict[str, Any] = edit.replace(config, steps, wanted)
-        except edit.PathMissing as error:
-            raise UserError(f"Config path not found: {path} (there is no item {error})") from None
-        return changed
+        for one in changes:
+            config = _set(config, one, merge=merge, replace=replace)
+        return config
 
-    _changed(context.current(), mutate, f"Updated {path}", "config set", dry_run)
+    told = f"Updated {changes[0].path}" if len(changes) == 1 else f"Updated {len(changes)} paths"
+    _changed(context.current(), mutate, told, "config set", dry_run)
+
+
+def _given(path: str, value: str | None) -> str:
+    if not path or value is None:
+        raise UserError("usage: openclaw config set <path> <value>", hint="openclaw config set gateway.port 18789")
+    return value
+
+
+def _set(config: dict[str, Any], one: config_batch.Change, *, merge: bool, replace: bool) -> dict[str, Any]:
+    steps = steps_of(one.path)
+    old = _old(config, steps)
+    wanted = keep_hidden(_merged(old, one.value) if merge else one.value, old)
+    if not replace:
+        _refuse_loss(one.path, old, wanted)
+    try:
+        changed: dict[str, Any] = edit.replace(config, steps, wanted)
+    except edit.PathMissing as error:
+        raise UserError(f"Config path not found: {one.path} (there is no item {error})") from None
+    return changed
 
 
 @app.command()
@@ -115,7 +141,7 @@ def unset(path: Place, dry_run: DryRun = False) -> None:
 
 def _changed(ctx: Context, mutate: Any, told: str, command: str, dry_run: bool) -> None:
     try:
-        written = ctx.change(mutate, command=command, dry_run=dry_run)
+        written = ctx.change(mutate, command=command, dry_run=dry_run, as_written=True)
     except ConfigInvalid as error:
         raise _refused(error) from None
     if dry_run:
@@ -223,11 +249,9 @@ def file(json: Json = False) -> None:
 @app.command()
 def schema(json: Json = True) -> None:
     """Print the JSON Schema of the configuration."""
-    import msgspec
+    from supervisor.config.jsonschema import schema as whole
 
-    from protocol.config import Config
-
-    output.document_of(msgspec.json.schema(Config))
+    output.document_of(whole())
 
 
 __all__ = ["APPS", "REDACTED", "steps_of"]

@@ -26,9 +26,9 @@ class Context(msgspec.Struct, frozen=True):
             output.say(f"Config ({self.paths.shorten(self.paths.config)}): {warning}")
         return loaded
 
-    def change(self, mutate: Mutate, *, command: str, dry_run: bool = False) -> Written:
+    def change(self, mutate: Mutate, *, command: str, dry_run: bool = False, as_written: bool = False) -> Written:
         """Change the config file and tell on stderr what was overwritten."""
-        written = change(self.paths, self.environ, mutate, command=command, dry_run=dry_run)
+        written = change(self.paths, self.environ, mutate, command=command, dry_run=dry_run, as_written=as_written)
         if written.backup is not None:
             hashes = f"sha256 {written.old_hash} -> {written.new_hash}"
             output.say(f"Config overwrite: {written.path} ({hashes}, backup={written.backup})")

@@ -312,6 +312,11 @@ _SCHEMAS: dict[str, type[Common]] = {
 _ROOT_ONLY = ("accounts", "defaultAccount")
 
 
+def struct_of(channel: str) -> type[Common]:
+    """What an account of a channel may hold; `Common` stands for "that, and keys of its own"."""
+    return _SCHEMAS.get(channel, Common)
+
+
 def problems(channels: Any) -> Iterator[Problem]:
     """What is wrong in the `channels` section."""
     if not isinstance(channels, dict):
@@ -344,7 +349,7 @@ def _channel(name: str, section: Any) -> Iterator[Problem]:
 
 
 def _settings(name: str, settings: Any, at: tuple[str, ...]) -> Iterator[Problem]:
-    schema = _SCHEMAS.get(name, Common)
+    schema = struct_of(name)
     if schema is Common and isinstance(settings, dict):
         known = {field.encode_name for field in msgspec.structs.fields(Common)}
         settings = {key: value for key, value in settings.items() if key in known}

@@ -16,9 +16,11 @@ from protocol.ids import normalize_agent_id, normalize_channel
 from protocol.paths import Paths
 from supervisor.config import channel_schema
 from supervisor.config.channels import LABELS, TOKEN_KEYS, account_ids, default_account_id, sections
+from supervisor.config.legacy import BIND
 from supervisor.config.problems import Problem, dotted
 from supervisor.config.secretrefs import check as check_ref
 from supervisor.config.secretrefs import is_ref
+from supervisor.config.shape import listed, place
 from supervisor.config.walk import suggest, walk, wrong_choice, wrong_type
 
 #: Nobody reads more at once, and a guess of what was meant takes its time for each.
@@ -38,10 +40,21 @@ def problems(value: Any, paths: Paths) -> tuple[Problem, ...]:
     """What is wrong with a value (after `$include` and `${VAR}`), in file order; empty when nothing is."""
     if not isinstance(value, dict):
         return (wrong_type("object", value, ()),)
-    everything = chain(walk(value, Config), channel_schema.problems(value.get("channels")), _across(value, paths))
-    found = list(islice(everything, MAX_PROBLEMS))
+    listing = listed(value)
+    everything = chain(walk(listing, Config), channel_schema.problems(value.get("channels")), _across(listing, paths))
+    found = [_with_hint(place(problem, value), value) for problem in islice(everything, MAX_PROBLEMS)]
     order = {key: index for index, key in enumerate(value)}
     return tuple(sorted(dict.fromkeys(found), key=lambda one: order.get(one.path.split(".")[0], -1)))
+
+
+def _with_hint(problem: Problem, value: Mapping[str, Any]) -> Problem:
+    """Old spellings are told what they are today."""
+    bind = _dict(value, "gateway").get("bind")
+    if problem.path == "gateway.bind" and str(bind).strip().lower() in BIND:
+        return Problem(
+            problem.path, problem.message, f'use "{BIND[str(bind).strip().lower()]}" (openclaw doctor --fix)'
+        )
+    return problem
 
 
 def warnings(value: Mapping[str, Any]) -> tuple[str, ...]:

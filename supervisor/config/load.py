@@ -14,6 +14,7 @@ from supervisor.config import check
 from supervisor.config.environ import overlay
 from supervisor.config.parse import MissingVariable, parse, read_text, resolve_includes, substitute
 from supervisor.config.problems import ConfigInvalid, Problem
+from supervisor.config.shape import listed
 
 __all__ = ["ConfigInvalid", "Loaded", "Problem", "evaluate", "load"]
 
@@ -22,8 +23,8 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     """A good configuration.
 
     `digest` changes when its meaning does (comments do not count, variables do). `environ` is the process environment
-    with the `.env` files and the `env` block below it. `values` is the file as plain data, resolved. `exists` is
-    False when there is no file and all is default.
+    with the `.env` files and the `env` block below it. `values` is the file as plain data, resolved, with all agents
+    in `agents.list`. `exists` is False when there is no file and all is default.
     """
 
     config: Config
@@ -46,8 +47,9 @@ def evaluate(authored: Any, paths: Paths, environ: Mapping[str, str], *, exists:
     included = resolve_includes(authored, paths.config)
     block = included.get("env") if isinstance(included, dict) else None
     everything = overlay(paths, environ, block if isinstance(block, dict) else {})
-    values, missing = substitute(included, everything)
-    found = check.problems(values, paths)
+    resolved, missing = substitute(included, everything)
+    values = listed(resolved)
+    found = check.problems(resolved, paths)
     if found:
         raise ConfigInvalid(paths.config, found)
     return Loaded(

@@ -24,6 +24,7 @@ from protocol.paths import Paths
 from supervisor.config.edit import rewrite, same
 from supervisor.config.load import Loaded, evaluate
 from supervisor.config.parse import parse, read_text
+from supervisor.config.shape import listed, restored
 from supervisor.config.version import VERSION
 
 BACKUPS = 5
@@ -44,12 +45,23 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     backup: Path | None = None
 
 
-def change(paths: Paths, environ: Mapping[str, str], mutate: Mutate, *, command: str, dry_run: bool = False) -> Written:
+def change(
+    paths: Paths,
+    environ: Mapping[str, str],
+    mutate: Mutate,
+    *,
+    command: str,
+    dry_run: bool = False,
+    as_written: bool = False,
+) -> Written:
     """Apply `mutate` to the authored value and commit it.
 
+    It is shown every agent in `agents.list`, also those of `agents.entries`, unless it wants the file `as_written`.
     A section that is exactly `{$include: "file"}` is shown with the content of that file and written there. `command`
     names the command for the audit line and holds no values. Raises UserError and ConfigInvalid; then nothing changed.
     """
+    if not as_written:
+        mutate = _on_the_list(mutate)
     plan = _plan(paths, environ, mutate)  # what cannot be done is told before anything is touched
     if dry_run or not plan.texts:
         return Written(path=paths.config, changed=bool(plan.texts), loaded=plan.loaded)
@@ -59,6 +71,10 @@ def change(paths: Paths, environ: Mapping[str, str], mutate: Mutate, *, command:
         if not plan.texts:
             return Written(path=paths.config, changed=False, loaded=plan.loaded)
         return _commit(paths, plan.texts, plan.loaded, command)
+
+
+def _on_the_list(mutate: Mutate) -> Mutate:
+    return lambda value: restored(mutate(listed(value)), value)
 
 
 class _Plan(NamedTuple):
@@ -108,7 +124,9 @@ def _included_sections(authored: Mapping[str, Any], config: Path) -> dict[str, t
             file = (config.parent / value["$include"]).resolve()
             text = read_text(file)
             if text is not None and file.is_relative_to(config.parent.resolve()):
-                found[key] = (file, parse(text, file))
+                content = parse(text, file)
+                if not _has_include(content):
+                    found[key] = (file, content)
     return found
 
 
@@ -116,17 +134,23 @@ def _refuse_hidden(authored: Mapping[str, Any], main: Mapping[str, Any], config:
     """A section mixed from includes cannot be edited: it is not clear where the change belongs."""
     for key in {*authored, *main}:
         old = authored.get(key)
-        if not same(old, main.get(key)) and "$include" in json.dumps(old, default=str):
+        if not same(old, main.get(key)) and _has_include(old):
             message = f"{key} is put together from included files; edit them by hand"
             raise UserError(message, where=str(config), hint=f"openclaw config get {key}")
     if "$include" in authored and not same(authored, main):
         raise UserError("the whole file is an include; edit the included file by hand", where=str(config))
 
 
+def _has_include(value: Any) -> bool:
+    if isinstance(value, dict):
+        return "$include" in value or any(map(_has_include, value.values()))
+    return isinstance(value, list) and any(map(_has_include, value))
+
+
 def _commit(paths: Paths, texts: Mapping[Path, str], loaded: Loaded, command: str) -> Written:
     config = paths.config
     old, new = _read(config), texts[config].encode()
-    backup = _rotate(config, old) if old is not None else None
+    backups = {file: _rotate(file, data) for file in texts if (data := _read(file)) is not None}
     for file, text in texts.items():
         write_atomically(file, text.encode())
     written = Written(
@@ -135,7 +159,7 @@ def _commit(paths: Paths, texts: Mapping[Path, str], loaded: Loaded, command: st
         loaded=loaded,
         old_hash=_hash(old),
         new_hash=_hash(new),
-        backup=backup,
+        backup=backups.get(config),
     )
     _audit(paths, written, old, new, command)
     return written

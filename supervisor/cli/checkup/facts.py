@@ -21,6 +21,7 @@ from supervisor.config.environ import overlay
 from supervisor.config.parse import MissingVariable, parse, read_text, resolve_includes, substitute
 from supervisor.config.problems import ROOT, ConfigInvalid, Problem
 from supervisor.config.salvage import salvage
+from supervisor.config.shape import listed
 
 #: Seconds a gateway may take for an answer before it counts as stuck.
 PATIENCE = 5.0
@@ -118,7 +119,7 @@ def _resolved(paths: Paths, environ: Mapping[str, str], authored: Any, *, exists
         everything = dict(environ)
     values, missing = substitute(included, everything)
     found += check.problems(values, paths)
-    left, config = salvage(values)
+    left, config = salvage(listed(values))
     return Settings(
         exists=exists,
         problems=tuple(found),
