@@ -138,13 +138,30 @@ class ApprovePairing(_Message, frozen=True, kw_only=True):
     notify: bool = False
 
 
+class RejectPairing(_Message, frozen=True, kw_only=True):
+    """Forget a request, so that its code is worth nothing. Answered by Rejected or Failure."""
+
+    channel: str
+    code: str
+    account: str = ""
+
+
+class RevokePairing(_Message, frozen=True, kw_only=True):
+    """Take the approval of a person away; an empty account means all of the channel. Answered by Revoked or Failure."""
+
+    channel: str
+    id: str
+    account: str = ""
+
+
 class GetQueue(_Message, frozen=True, kw_only=True):
     """Answered by Queue: what waits, what is uncertain, what is dead."""
 
     limit: int = 50
 
 
-ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | GetQueue
+PairingAsk = ListPairing | ApprovePairing | RejectPairing | RevokePairing
+ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | RejectPairing | RevokePairing | GetQueue
 
 
 class Attached(_Message, frozen=True, kw_only=True):
@@ -206,6 +223,20 @@ class Approved(_Message, frozen=True, kw_only=True):
     id: str
 
 
+class Rejected(_Message, frozen=True, kw_only=True):
+    channel: str
+    account: str
+    id: str
+
+
+class Revoked(_Message, frozen=True, kw_only=True):
+    """`accounts` are those where the person had been let in."""
+
+    channel: str
+    accounts: tuple[str, ...]
+    id: str
+
+
 class QueueRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One message that is not finished. `box` tells inbox from outbox."""
 
@@ -225,9 +256,12 @@ class Queue(_Message, frozen=True, kw_only=True):
     rows: tuple[QueueRow, ...]
 
 
-FromRouter = Attached | Channels | Heard | Answered | Pairings | Approved | Queue | Failure
+PairingReply = Pairings | Approved | Rejected | Revoked | Failure
+FromRouter = Attached | Channels | Heard | Answered | Pairings | Approved | Rejected | Revoked | Queue | Failure
 
 to_supervisor: Decoder[ToSupervisor] = Decoder(ToSupervisor)
 from_supervisor: Decoder[FromSupervisor] = Decoder(FromSupervisor)
 to_router: Decoder[ToRouter] = Decoder(ToRouter)
 from_router: Decoder[FromRouter] = Decoder(FromRouter)
+pairing_ask: Decoder[PairingAsk] = Decoder(PairingAsk)
+pairing_reply: Decoder[PairingReply] = Decoder(PairingReply)

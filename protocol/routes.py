@@ -131,8 +131,11 @@ class Mention(_Part, frozen=True, kw_only=True):
 
 
 class Explained(_Part, frozen=True, kw_only=True, tag="explained"):
-    """The whole decision. `binding` is None for the default agent; `others` are bindings for other channels; `broadcast`
-    are the agents that all get it instead of the one the table names."""
+    """The whole decision.
+
+    `binding` is None for the default agent; `others` are bindings for other channels; `broadcast` are the agents that
+    all get it instead of the one the table names.
+    """
 
     channel: str
     account: str

@@ -44,7 +44,8 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     """Everything the router is told. `channels` has its secrets resolved; `token` opens the HTTP port.
 
     `leaving` are agents that are configured no more: nothing is routed to them, and what they have is still answered.
-    `version` counts the slices of one life of the supervisor. Paths are absolute. `heartbeat_seconds` is the pause between Pings; three unanswered ones mean silence.
+    `version` counts the slices of one life of the supervisor. Paths are absolute. `heartbeat_seconds` is the pause
+    between Pings; three unanswered ones mean silence.
     """
 
     agents: tuple[RouterAgent, ...]

@@ -78,8 +78,8 @@ class Rule(NamedTuple):
     dm_scope: DmScope | None
 
 
-#: Everything a rule states: peer, guild, team, role; None for what it does not. A plain tuple, since one is made for each
-#: look-up and a named one costs five times as much.
+#: Everything a rule states: peer, guild, team, role; None for what it does not. A plain tuple, since one is made for
+#: each look-up and a named one costs five times as much.
 _Key = tuple[str, str | None, str | None, str | None]
 
 

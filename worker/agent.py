@@ -203,9 +203,7 @@ class Agent:
         raise ModelBusy("the model's stream ended without an answer")
 
     def _request(self, command: AskModel, job: Job) -> Request:
-        system = prompt.system_prompt(
-            self._setting, self._tools.offered, self._workspace.project_files(), job.message
-        )
+        system = prompt.system_prompt(self._setting, self._tools.offered, self._workspace.project_files(), job.message)
         limit = context.budget(self._settings.context_tokens, len(system), command.shrink)
         turns = context.conversation(job.transcript.until(job.record), limit, _show)
         return Request(self._models[command.model], system, turns, self._tools.offered)

@@ -60,9 +60,7 @@ class Setting(msgspec.Struct, frozen=True):
     override: str | None = None
 
 
-def system_prompt(
-    setting: Setting, tools: Sequence[ToolSpec], files: Sequence[ProjectFile], message: Inbound
-) -> str:
+def system_prompt(setting: Setting, tools: Sequence[ToolSpec], files: Sequence[ProjectFile], message: Inbound) -> str:
     """The whole system prompt for a conversation like that of `message`."""
     if setting.override is not None:
         return setting.override

@@ -270,9 +270,10 @@ async def test_as_a_process_it_is_steered_over_http() -> None:
         async with http.post(f"{url}/control/{helper}", json=arguments) as response:
             return (await response.json()).get("result")
 
-    async with aiohttp.ClientSession() as http, AiogramBot(
-        TOKEN, session=AiohttpSession(api=TelegramAPIServer.from_base(url))
-    ) as bot:
+    async with (
+        aiohttp.ClientSession() as http,
+        AiogramBot(TOKEN, session=AiohttpSession(api=TelegramAPIServer.from_base(url))) as bot,
+    ):
         await control(http, "add_bot", token=TOKEN, username="work_bot")
         assert await control(http, "push_text", token=TOKEN, chat=ANN, user=ANN, text="hi") == 1
         assert [u.message.text for u in await bot.get_updates() if u.message] == ["hi"]

@@ -137,6 +137,7 @@ class Router:
 
     async def _listen_for_workers(self, slice_: Any) -> None:
         for agent in slice_.agents:
+
             def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, agent: str = agent.id) -> Any:
                 return self._hear_worker(agent, reader, writer)
 

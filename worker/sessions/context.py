@@ -52,5 +52,3 @@ def _lighten(turns: list[Turn], excess: int) -> list[Turn]:
             turn = ToolTurn(turn.call_id, turn.name, LEFT_OUT, turn.is_error)
         lightened.append(turn)
     return lightened
-
-

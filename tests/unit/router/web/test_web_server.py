@@ -36,9 +36,7 @@ class Client:
         async with self.session.get(self.url + path, headers=RIGHT if headers is None else headers) as response:
             return response.status, response.headers, await response.text()
 
-    async def post(
-        self, path: str, body: bytes | str, headers: dict[str, str] | None = None
-    ) -> tuple[int, Any, str]:
+    async def post(self, path: str, body: bytes | str, headers: dict[str, str] | None = None) -> tuple[int, Any, str]:
         sent = {"Content-Type": "application/json", **RIGHT, **(headers or {})}
         async with self.session.post(self.url + path, data=body, headers=sent) as response:
             return response.status, response.headers, await response.text()

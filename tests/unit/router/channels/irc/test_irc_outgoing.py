@@ -29,9 +29,9 @@ class Far:
 
 
 @asynccontextmanager
-async def outgoing(*, burst: int = 50, interval: float = 0.0, patience: float = 5.0) -> AsyncIterator[
-    tuple[Outgoing, asyncio.StreamReader]
-]:
+async def outgoing(
+    *, burst: int = 50, interval: float = 0.0, patience: float = 5.0
+) -> AsyncIterator[tuple[Outgoing, asyncio.StreamReader]]:
     far = Far()
     server = await asyncio.start_server(far.accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
