@@ -16,6 +16,7 @@ from protocol import control as c
 from protocol.errors import OpenClawError, ProtocolViolation, UserError
 from protocol.pipe import Pipe, PipeClosed
 from protocol.tasks import Tasks
+from router import pairing_desk
 from router.accounts import Accounts
 from router.desk import Desk
 from router.pairing_store import PairingStore
@@ -88,10 +89,8 @@ class Operators:
                 return c.Channels(accounts=probed)
             case c.Ask():
                 return await self._ask(pipe, request)
-            case c.ListPairing():
-                return c.Pairings(requests=tuple(self._pairing.pending(request.channel, request.account, time.time())))
-            case c.ApprovePairing():
-                return await self._approve(request)
+            case c.ListPairing() | c.ApprovePairing() | c.RejectPairing() | c.RevokePairing():
+                return await self._pair(request)
             case c.GetQueue():
                 return c.Queue(
                     counts=await self._spool.counts(), rows=tuple(await self._spool.unfinished(request.limit))
@@ -128,18 +127,9 @@ class Operators:
             watch.close()
         raise UserError("the answer could not be followed, it is in the session", hint="openclaw logs --lines 50")
 
-    async def _approve(self, request: c.ApprovePairing) -> c.Approved:
-        approved = self._pairing.approve(request.channel, request.code, request.account, time.time())
-        if approved is None:
-            raise UserError(
-                f"No pending pairing request found for code: {request.code}",
-                hint=f"openclaw pairing list {request.channel}",
-            )
-        if request.notify:
-            await self._notifier.notify(
-                approved.channel,
-                approved.account,
-                approved.id,
-                "✅ OpenClaw access approved. Send a message to start chatting.",
-            )
-        return approved
+    async def _pair(self, request: c.PairingAsk) -> c.PairingReply:
+        done = pairing_desk.answer(self._pairing, request, time.time())
+        if isinstance(done, c.Approved) and isinstance(request, c.ApprovePairing) and request.notify:
+            text = "✅ OpenClaw access approved. Send a message to start chatting."
+            await self._notifier.notify(done.channel, done.account, done.id, text)
+        return done

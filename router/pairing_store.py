@@ -86,6 +86,38 @@ class PairingStore:
             self._save_requests(channel, rest)
             return Approved(channel=channel, account=found.account, id=found.id)
 
+    def reject(self, channel: str, code: str, account: str, now: float) -> PairingRequest | None:
+        """Forget the request with this code; None when there is no such code."""
+        with self._locked(channel):
+            wanted = normalize_account_id(account) if account else ""
+            rest, found = pairing.approve(self._requests(channel), code, wanted, now)
+            if found is not None:
+                self._save_requests(channel, rest)
+            return found
+
+    def revoke(self, channel: str, id: str, account: str) -> tuple[str, ...]:
+        """Take an approval away; the accounts where there was one, all of the channel when none is named.
+
+        Raises UserError for a damaged list, as `approve` does.
+        """
+        with self._locked(channel):
+            files = self._allow_files(channel, normalize_account_id(account) if account else "")
+            return tuple(dict.fromkeys(one for one, path in files if self._take_out(path, id.strip())))
+
+    def _take_out(self, path: Path, id: str) -> bool:
+        listed = self._entries(path)
+        if id in listed:
+            self._write(path, {"version": 1, "allowFrom": [one for one in listed if one != id]})
+        return id in listed
+
+    def _allow_files(self, channel: str, account: str) -> list[tuple[str, Path]]:
+        """The lists of approved senders by account; the one of older versions belongs to `default`."""
+        start, end = f"{_checked(channel)}-", "-allowFrom.json"
+        named = [(path.name[len(start) : -len(end)], path) for path in sorted(self._folder.glob(f"{start}*{end}"))]
+        old = self._folder / f"{channel}{end}"
+        found = [*named, *([(DEFAULT_ACCOUNT_ID, old)] if old.exists() else [])]
+        return [(one, path) for one, path in found if not account or one == account]
+
     def _pairing_files(self) -> Iterator[Path]:
         return self._folder.glob("*-pairing.json")
 

@@ -110,7 +110,13 @@ def test_an_unknown_key_is_told_with_its_place_and_what_was_meant(home: Home) ->
         err=f"Config invalid\nFile: {CONFIG}\nProblem:\n  - {lines[0]}\n    {lines[1]}\n    {lines[2]}\n\n"
         "Run: openclaw doctor --fix\n",
     )  # fmt: skip
-    check(home, "gateway", "run", code=1, err=f"Invalid config at {home.config}:\n- {lines[0]}\n  {lines[1]}\n  {lines[2]}\n")
+    check(
+        home,
+        "gateway",
+        "run",
+        code=1,
+        err=f"Invalid config at {home.config}:\n- {lines[0]}\n  {lines[1]}\n  {lines[2]}\n",
+    )
 
 
 def test_every_problem_is_told_as_json(home: Home) -> None:
@@ -178,8 +184,7 @@ EXAMPLE = "openclaw agents bind --agent work --bind telegram:work"
         ),
         (
             ("agent", "-m", "hi"),
-            "Pass --to <E.164>, --session-id, or --agent to choose a session\n"
-            'hint: openclaw agent --agent main -m "…"',
+            'Pass --to <E.164>, --session-id, or --agent to choose a session\nhint: openclaw agent --agent main -m "…"',
         ),
         (
             ("channels", "login", "--channel", "whatsapp", "--account", "work"),
@@ -227,16 +232,43 @@ def test_a_gateway_open_to_the_network_without_a_token_does_not_start(home: Home
     """The same code, and the hint makes one."""
     home.write("{gateway: {bind: 'lan'}}")
     result = home.run("gateway", "run")
-    assert result.code == 78 and "without auth" in result.err and "hint: openclaw config set gateway.auth.token" in result.err
+    assert (
+        result.code == 78
+        and "without auth" in result.err
+        and "hint: openclaw config set gateway.auth.token" in result.err
+    )
 
 
 def test_what_needs_the_gateway_says_that_it_is_not_running(home: Home) -> None:
     """With the way to start it."""
-    for arguments in (("health",), ("pairing", "list"), ("agent", "--agent", "main", "-m", "hi")):
+    for arguments in (("health",), ("agent", "--agent", "main", "-m", "hi")):
         place = home.state / "run" / "control.sock"
         text = f"error: gateway not running (no control socket)\n  at {place}\nhint: openclaw gateway start\n"
         check(home, *arguments, code=1, err=text)
     check(home, "gateway", "stop", code=0, out="Gateway not running.\n", err="")
+
+
+def test_pairing_works_without_a_gateway(home: Home) -> None:
+    """On the same files; whoever should have been told is not, and that is said."""
+    assert home.run("pairing", "list").out == "No pending pairing requests.\n"
+    credentials = home.state / "credentials"
+    credentials.mkdir(parents=True, mode=0o700)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    rows = [
+        {"id": id, "code": code, "createdAt": now, "lastSeenAt": now, "meta": {"accountId": "work"}}
+        for id, code in (("5", "AAAABBBB"), ("6", "CCCCDDDD"))
+    ]
+    (credentials / "telegram-pairing.json").write_text(json.dumps({"version": 1, "requests": rows}))
+    approved = home.run("pairing", "approve", "telegram", "aaaabbbb", "--notify")
+    assert approved.out == "Approved telegram sender 5.\n" and "no gateway runs" in approved.err
+    assert home.run("pairing", "reject", "--channel", "telegram", "CCCCDDDD").out == "Rejected telegram sender 6.\n"
+    assert home.run("pairing", "revoke", "telegram", "5").out == "Revoked telegram sender 5 (work).\n"
+    check(
+        home, "pairing", "approve", "telegram", "ZZZZZZZZ", code=1,
+        err="error: No pending pairing request found for code: ZZZZZZZZ\nhint: openclaw pairing list telegram\n",
+    )  # fmt: skip
+    usage = "error: usage: openclaw pairing revoke <channel> <id>\nhint: openclaw pairing list\n"
+    check(home, "pairing", "revoke", "telegram", code=1, err=usage)
 
 
 def test_an_agent_is_added_bound_shown_and_deleted(home: Home) -> None:

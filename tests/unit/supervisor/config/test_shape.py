@@ -16,7 +16,7 @@ from supervisor.config.shape import listed, restored
 from supervisor.config.write import change
 
 PATHS = Paths.from_environ({"HOME": "/home/tester"})
-MAP = "{\n  agents: {\n    entries: {\n      main: { name: 'M' }, // first\n      work: { model: 'a/b' },\n    },\n  },\n}"
+MAP = "{\n  agents: { entries: {\n    main: { name: 'M' }, // first\n    work: { model: 'a/b' },\n  } },\n}\n"
 
 
 def test_the_map_is_read_in_its_order() -> None:
