@@ -138,7 +138,16 @@ def _real(path: Path) -> Path:
 
 
 def leftovers(facts: Facts) -> Iterator[Finding]:
-    """Sockets and locks without an owner, and files that somebody put aside."""
+    """Sockets and locks without an owner, files that somebody put aside, workspaces without an agent."""
+    yield from _dead_socket(facts)
+    yield from _put_aside(facts)
+    used = {facts.workspace(one) for one in facts.agents}
+    for folder in sorted(facts.paths.state.glob("workspace-*")) if facts.settings.readable else ():
+        if folder not in used and not any(folder in one.parents for one in used):
+            yield note("a workspace that no agent has", where=str(folder), hint=f"ls -la {folder}")
+
+
+def _dead_socket(facts: Facts) -> Iterator[Finding]:
     if facts.live.status is None:
         socket = facts.paths.run / "control.sock"
         if _locked(facts.paths.lock):
@@ -150,6 +159,9 @@ def leftovers(facts: Facts) -> Iterator[Finding]:
         elif socket.exists():
             text = "a control socket without a gateway: the last one was killed"
             yield note(text, where=str(socket), hint="openclaw gateway start", repair=Unlink(socket))
+
+
+def _put_aside(facts: Facts) -> Iterator[Finding]:
     for pattern, text in (
         ("clobbered", "a ruined config was replaced by the last good one"),
         ("rejected", "a change was refused, and what it would have been is kept"),

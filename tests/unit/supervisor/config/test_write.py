@@ -137,3 +137,36 @@ def test_two_commands_do_not_lose_each_others_change(tmp_path: Path) -> None:
     assert [process.returncode for process in running] == [0] * 8, errors
     listed = json.loads(paths_in(tmp_path).config.read_text())["agents"]["list"]
     assert {one["id"] for one in listed} == {"main", *(f"a{number}" for number in range(8))}
+
+
+def test_an_included_file_is_backed_up_before_it_is_written(tmp_path: Path) -> None:
+    """It is the user's as much as the main file."""
+    paths = paths_in(tmp_path)
+    paths.state.mkdir()
+    paths.config.write_text("{ gateway: { $include: './gateway.json5' } }")
+    included = paths.state / "gateway.json5"
+    included.write_text("{ port: 1 }")
+    set_port(paths, 2)
+    assert included.with_name("gateway.json5.bak").read_text() == "{ port: 1 }"
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{ $include: ['./a.json5', './b.json5'] }",
+        "{ $include: './a.json5', port: 1 }",
+        "{ $include: './nested.json5' }",
+    ],
+)
+def test_a_section_mixed_from_files_is_read_only(tmp_path: Path, section: str) -> None:
+    """It is not clear where the change belongs; an error, and nothing is written."""
+    paths = paths_in(tmp_path)
+    paths.state.mkdir()
+    paths.config.write_text(f"{{ gateway: {section} }}")
+    (paths.state / "a.json5").write_text("{ bind: 'loopback' }")
+    (paths.state / "b.json5").write_text("{}")
+    (paths.state / "nested.json5").write_text("{ auth: { $include: './b.json5' } }")
+    before = tree(tmp_path)
+    with pytest.raises(UserError, match="edit them by hand"):
+        set_port(paths, 2)
+    assert tree(tmp_path) == before
