@@ -94,11 +94,13 @@ class _Shape(NamedTuple):
 class _Shelf:
     """The rules of one tier of one account: the first in config order for each key."""
 
-    __slots__ = ("rules", "shapes")
+    __slots__ = ("plain", "rules", "shapes")
 
     def __init__(self) -> None:
         self.rules: dict[_Key, Rule] = {}
         self.shapes: set[_Shape] = set()
+        #: No rule here states more than its peer, as in most tables: one look-up decides.
+        self.plain = True
 
 
 _Book = dict[_Bucket, _Shelf]
@@ -172,10 +174,15 @@ def _search(table: Table, channel: str, account: str, message: RouteInput) -> tu
     books = [book for name in (account, _ANY) if (book := table.books.get((channel, name)))]
     if books:
         for bucket, matched_by, peer in _tiers(message):
-            found = [rule for book in books if (shelf := book.get(bucket)) and (rule := _first(shelf, peer, message))]
-            if found:
+            best: Rule | None = None
+            for book in books:
+                shelf = book.get(bucket)
+                rule = _first(shelf, peer, message) if shelf is not None else None
                 # The account's own rules and those of `*` are one list: the earlier binding wins.
-                return min(found), matched_by
+                if rule is not None and (best is None or rule.order < best.order):
+                    best = rule
+            if best is not None:
+                return best, matched_by
     return None, "default"
 
 
@@ -193,6 +200,8 @@ def _tiers(message: RouteInput) -> Iterator[tuple[_Bucket, MatchedBy, str]]:
 
 def _first(shelf: _Shelf, peer: str, message: RouteInput) -> Rule | None:
     """The first rule in config order that states this peer and of which every other field holds too."""
+    if shelf.plain:
+        return shelf.rules.get((peer, None, None, None))
     found = [rule for key in _keys(shelf, peer, message) if (rule := shelf.rules.get(key))]
     return min(found) if found else None
 
@@ -227,7 +236,9 @@ def _file(table: Table, channel: str, binding: Binding, rule: Rule) -> None:
             return  # names no possible peer, so it matches no message
     bucket = _bucket(peer, guild, roles, team, pattern)
     shelf = table.books.setdefault((channel, pattern), {}).setdefault(bucket, _Shelf())
-    shelf.shapes.add(_Shape(guild is not None, team is not None, bool(roles)))
+    shape = _Shape(guild is not None, team is not None, bool(roles))
+    shelf.shapes.add(shape)
+    shelf.plain = shelf.plain and not any(shape)
     peer = peer.partition(":")[0] if bucket == "wildcard" else peer
     for role in roles or (None,):
         shelf.rules.setdefault((peer, guild, team, role), rule)
