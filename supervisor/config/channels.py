@@ -184,9 +184,7 @@ def configured_accounts(channel: str, section: Mapping[str, Any], environ: Mappi
     return account_ids(section, extra_default=from_env)
 
 
-def account_state(
-    channel: str, section: Mapping[str, Any], account: str, environ: Mapping[str, str]
-) -> AccountState:
+def account_state(channel: str, section: Mapping[str, Any], account: str, environ: Mapping[str, str]) -> AccountState:
     """Whether an account could run, without asking anybody."""
     settings = account_settings(channel, section, account)
     enabled = section.get("enabled") is not False and settings.get("enabled") is not False

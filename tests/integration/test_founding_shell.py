@@ -165,7 +165,9 @@ async def assert_bindings(tables: list[str], config: dict[str, object]) -> None:
         {"type": "route", "agentId": "main", "match": {"channel": "discord", "accountId": "community"}},
     ]
     for account in BOTS:
-        assert any("│ Telegram │" in row and row.count(f"│ {account} ") == 2 for row in tables[-1].splitlines()), tables[-1]
+        assert any("│ Telegram │" in row and row.count(f"│ {account} ") == 2 for row in tables[-1].splitlines()), (
+            tables[-1]
+        )
     assert "client-ops" not in tables[0] and "Agent" in tables[0]
 
 
