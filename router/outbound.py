@@ -74,9 +74,7 @@ class Outbox:
         account = self._accounts.find(address.channel, address.account)
         limit = account.channel.capabilities.text_limit if account else DEFAULT_LIMIT
         parts = [
-            Outbound(
-                key=part_key(inbound, seq, number), address=address if number else first or address, text=part
-            )
+            Outbound(key=part_key(inbound, seq, number), address=address if number else first or address, text=part)
             for number, part in enumerate(split(text, limit))
         ]
         if not parts:

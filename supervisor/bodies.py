@@ -136,9 +136,7 @@ class WorkerBody:
         self._tell_router(m.GenerationStarted(agent=self.agent, generation=self.generation))
         self.booted = self._slice()
         boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=self.booted)
-        return await self._spawner.spawn(
-            SpawnSpec(title=f"openclaw: worker {self.agent}", boot=boot, log_fd=log_fd)
-        )
+        return await self._spawner.spawn(SpawnSpec(title=f"openclaw: worker {self.agent}", boot=boot, log_fd=log_fd))
 
     def drain(self) -> bool:
         return self._tell_router(m.DrainWorker(agent=self.agent, generation=self.generation))

@@ -244,9 +244,7 @@ class Fleet:
             self._on_end()
 
     def _tell_trouble(self, child: Child) -> None:
-        self._tell_router(
-            m.AgentTrouble(agent=child.agent, reason=child.policy.reason, retry_at=child.retry_at)
-        )
+        self._tell_router(m.AgentTrouble(agent=child.agent, reason=child.policy.reason, retry_at=child.retry_at))
 
     def _post(self, agent: str, generation: int, event: life.Event) -> None:
         seat = self._seats.get(agent)

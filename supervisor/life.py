@@ -160,9 +160,7 @@ class Misbehaved(_Event, frozen=True):
     reason: str
 
 
-Event = (
-    Want | Unwant | StopNow | Renew | Started | SpawnFailed | ReadySaid | Tick | Exited | Silent | Misbehaved
-)
+Event = Want | Unwant | StopNow | Renew | Started | SpawnFailed | ReadySaid | Tick | Exited | Silent | Misbehaved
 EVENTS: tuple[type[Event], ...] = (
     Want, Unwant, StopNow, Renew, Started, SpawnFailed, ReadySaid, Tick, Exited, Silent, Misbehaved
 )  # fmt: skip

@@ -45,9 +45,7 @@ class Restarter:
         if self._running is not None:
             self._running.cancel()
 
-    async def _run(
-        self, agents: tuple[str, ...], watch: Watch, outcome: asyncio.Future[OpenClawError | None]
-    ) -> None:
+    async def _run(self, agents: tuple[str, ...], watch: Watch, outcome: asyncio.Future[OpenClawError | None]) -> None:
         problem: OpenClawError | None = OpenClawError("the gateway is stopping")
         try:
             await self._restart(agents, watch)

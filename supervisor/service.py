@@ -315,9 +315,7 @@ def run_gateway(
             if recovered:
                 journal.log("error", "reload", recovered)
             chosen = commands or default_commands()
-            return asyncio.run(
-                _run(paths, options, environ, plan, read_plan, journal, chosen, watch, recovered)
-            )
+            return asyncio.run(_run(paths, options, environ, plan, read_plan, journal, chosen, watch, recovered))
     finally:
         lock.release()
 

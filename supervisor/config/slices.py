@@ -248,5 +248,3 @@ def _local_ports(text: str | None, warn: Warn) -> tuple[int, ...]:
     if len(good) != len(listed):
         warn(f"OPENCLAW_LOCAL_MODEL_PORTS: {text!r} is not a list of ports such as 1234,8000")
     return good
-
-

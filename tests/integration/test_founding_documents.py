@@ -152,6 +152,7 @@ async def test_one_peer_goes_to_opus_and_the_rest_stay() -> None:
 
 async def test_the_family_agent_answers_its_group_when_it_is_called_and_knows_what_was_said() -> None:
     async with stage(block("09"), {"channels": {"whatsapp": {"groups": {FAMILY: {}}}}}, ("whatsapp",)) as it:
+
         def say(sender: str, text: str) -> None:
             it.bridge.push(
                 "whatsapp", text, peer=f"group:{FAMILY}", sender={"id": f"+1{sender}", "name": sender}, subject="Family"

@@ -50,8 +50,9 @@ async def test_whoever_is_killed_comes_back_and_nobody_else_notices(gateway: Sup
     before = await gateway.up()
     kill(pids(before)[victim])
     after = await gateway.until(
-        lambda found: pids(found)[victim] not in {0, pids(before)[victim]}
-        and process(found, victim).state in {"ready", "stable"}
+        lambda found: (
+            pids(found)[victim] not in {0, pids(before)[victim]} and process(found, victim).state in {"ready", "stable"}
+        )
     )
     assert {name for name, pid in pids(after).items() if pid != pids(before)[name]} == {victim}
     assert process(after, victim).restarts == 1
@@ -431,7 +432,7 @@ async def test_nonsense_on_the_control_socket_is_answered_and_ends_that_connecti
     await gateway.up()
     sock = socket.socket(socket.AF_UNIX)
     sock.connect(str(gateway.paths.control_socket))
-    sock.sendall(b"\x00\x00\x00\x11\x00{\"type\":\"Whoami\"}")
+    sock.sendall(b'\x00\x00\x00\x11\x00{"type":"Whoami"}')
     pipe = Pipe(sock, c.from_supervisor)
     answer, _ = await pipe.receive()
     assert isinstance(answer, c.Failure) and "Whoami" in answer.message

@@ -296,9 +296,7 @@ async def test_html_that_telegram_refuses_is_sent_as_plain_text(api: TelegramApi
     assert (sent.text, sent.parse_mode) == ("**hi**", "")
 
 
-async def test_what_rendering_would_lose_or_blow_up_goes_as_it_came(
-    api: TelegramApi, channel: TelegramChannel
-) -> None:
+async def test_what_rendering_would_lose_or_blow_up_goes_as_it_came(api: TelegramApi, channel: TelegramChannel) -> None:
     """An empty fence would show nothing, a padded table too much."""
     table = "| a | b |\n|---|---|\n" + "| x | y |\n" * 380
     for text in ("```\n```", table):

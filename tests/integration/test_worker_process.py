@@ -138,8 +138,10 @@ async def test_a_worker_holds_nothing_that_is_not_its_own(zygote: Zygote, router
     router.deliver("m1", "hello")
     await router.hear_kind(m.Done, "m1")
     assert proc(pid, "cmdline").rstrip("\0 ") == "openclaw: worker main"
-    shown = proc(pid, "environ") + proc(pid, "cmdline") + "".join(
-        path.read_text() for path in router.folder.rglob("*") if path.is_file()
+    shown = (
+        proc(pid, "environ")
+        + proc(pid, "cmdline")
+        + "".join(path.read_text() for path in router.folder.rglob("*") if path.is_file())
     )
     assert not [secret for secret in router.secrets if secret in shown]
     targets = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}

@@ -201,9 +201,7 @@ async def test_a_new_router_hears_who_is_in_quarantine(bench: Bench) -> None:
     bench.scene.workers[0].end(Exit(code=78))
     await bench.settle()
     assert bench.states() == {"worker a": "quarantined"}
-    trouble = m.AgentTrouble(
-        agent="a", reason="exited with code 78: its configuration is wrong", retry_at=0.0
-    )
+    trouble = m.AgentTrouble(agent="a", reason="exited with code 78: its configuration is wrong", retry_at=0.0)
     assert bench.told[-2:].count(trouble) == 1
     bench.told.clear()
     bench.fleet.tell_again()

@@ -125,7 +125,10 @@ def test_warnings_name_what_is_probably_not_meant() -> None:
     """They stop nothing."""
     value = {
         "agents": {"list": [{"id": "a", "default": True}, {"id": "b", "default": True}, {"id": "A"}]},
-        "bindings": [{"agentId": "a", "match": {"channel": "telegram"}}, {"agentId": "a", "match": {"channel": "telegrm"}}],
+        "bindings": [
+            {"agentId": "a", "match": {"channel": "telegram"}},
+            {"agentId": "a", "match": {"channel": "telegrm"}},
+        ],
         "channels": {"telegram": {"dmPolicy": "allowlist", "accounts": {"default": {}, "work": {}}}},
     }
     assert check.problems(value, PATHS) == ()

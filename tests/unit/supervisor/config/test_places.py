@@ -36,9 +36,7 @@ def may(found: Places, agent: str, path: Path | str, cross_agent: bool = False) 
 TWO = {"list": [{"id": "main"}, {"id": "work"}]}
 
 
-@pytest.mark.parametrize(
-    "path", ["workspace-work/a", "agents/work/sessions/x.jsonl", "skills/git/SKILL.md"]
-)
+@pytest.mark.parametrize("path", ["workspace-work/a", "agents/work/sessions/x.jsonl", "skills/git/SKILL.md"])
 def test_an_agent_reaches_its_own_things(path: str) -> None:
     assert may(places(**TWO), "work", STATE / path)
 
