@@ -25,23 +25,36 @@ def sections(channels: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
             yield name, section
 
 
-def account_ids(section: Mapping[str, Any]) -> tuple[str, ...]:
-    """The normalised accounts of a channel, sorted; `default` where none is named or a login stands at the root."""
+def spelled_account_ids(section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
+    """The accounts of a channel as the configuration spells them, in locale order.
+
+    `default` where none is named or a login stands at the channel's root (or `extra_default` says there is one).
+    """
     named = section.get("accounts")
-    ids = {normalize_account_id(str(key)) for key in named if str(key).strip()} if isinstance(named, Mapping) else set()
-    if not ids or any(section.get(key) for key in _ROOT_LOGINS):
+    ids = {str(key) for key in named if str(key).strip()} if isinstance(named, Mapping) else set()
+    if extra_default or not ids or any(section.get(key) for key in _ROOT_LOGINS):
         ids.add(DEFAULT_ACCOUNT_ID)
-    return tuple(sorted(ids))
+    return tuple(sorted(ids, key=_locale_order))
+
+
+def account_ids(section: Mapping[str, Any]) -> tuple[str, ...]:
+    """The normalised accounts of a channel, each once."""
+    return tuple(dict.fromkeys(normalize_account_id(one) for one in spelled_account_ids(section)))
+
+
+def spelled_default_account_id(section: Mapping[str, Any]) -> str:
+    """`defaultAccount` if there is such an account, else `default`, else the first in order (SPEC 4.2)."""
+    ids = spelled_account_ids(section)
+    wanted = section.get("defaultAccount")
+    chosen = normalize_optional_account_id(wanted) if isinstance(wanted, str) else None
+    if chosen is not None and chosen in {normalize_account_id(one) for one in ids}:
+        return chosen
+    return DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0]
 
 
 def default_account_id(section: Mapping[str, Any]) -> str:
-    """`defaultAccount` if there is such an account, else `default`, else the first sorted one."""
-    ids = account_ids(section)
-    wanted = section.get("defaultAccount")
-    chosen = normalize_optional_account_id(wanted) if isinstance(wanted, str) else None
-    if chosen in ids:
-        return str(chosen)
-    return DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0]
+    """The account that a binding without accountId means, normalised."""
+    return normalize_account_id(spelled_default_account_id(section))
 
 
 def account_settings(section: Mapping[str, Any], account: str, channel: str = "") -> dict[str, Any]:
@@ -51,10 +64,10 @@ def account_settings(section: Mapping[str, Any], account: str, channel: str = ""
     channel and the other accounts; on Telegram with several bots the channel's `groups` only say which groups are
     listed, the settings of a group are each bot's own.
     """
-    own = _own_settings(section, account)
+    own = own_settings(section, account)
     root = {key: value for key, value in section.items() if key not in ("accounts", "defaultAccount")}
     if channel == "whatsapp":
-        root |= _own_settings(section, DEFAULT_ACCOUNT_ID)
+        root |= own_settings(section, DEFAULT_ACCOUNT_ID)
     if account != DEFAULT_ACCOUNT_ID:
         root = {key: value for key, value in root.items() if key not in LOGIN_KEYS}
     if channel == "telegram" and isinstance(root.get("groups"), Mapping) and len(section.get("accounts") or ()) > 1:
@@ -62,9 +75,15 @@ def account_settings(section: Mapping[str, Any], account: str, channel: str = ""
     return {**root, **own}
 
 
-def _own_settings(section: Mapping[str, Any], account: str) -> Mapping[str, Any]:
+def own_settings(section: Mapping[str, Any], account: str) -> Mapping[str, Any]:
+    """What stands in `accounts.<account>` alone."""
     named = section.get("accounts")
     for key, value in named.items() if isinstance(named, Mapping) else ():
         if normalize_account_id(str(key)) == account and isinstance(value, Mapping):
             return value
     return {}
+
+
+def _locale_order(text: str) -> tuple[list[tuple[int, str]], str]:
+    """Punctuation, digits, letters; small letters before large ones only where all else is equal."""
+    return [(char.isalpha() + char.isalnum(), char.lower()) for char in text], text.swapcase()

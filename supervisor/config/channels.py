@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id, normalize_optional_account_id
+from protocol import accounts
+from protocol.ids import DEFAULT_ACCOUNT_ID, normalize_account_id
 from protocol.paths import Paths
 from supervisor.config.parse import has_variable, read_bytes
 from supervisor.config.secretrefs import SecretMissing, Vault, is_ref
@@ -35,8 +36,10 @@ LABELS = {
     "synology-chat": "Synology Chat",
     "tlon": "Tlon",
 }
-#: Sections beside the channels.
-SPECIAL = frozenset({"defaults", "modelByChannel"})
+#: The router's own rules, asked with the spelling of the file.
+SPECIAL = accounts.SPECIAL
+account_ids = accounts.spelled_account_ids
+default_account_id = accounts.spelled_default_account_id
 #: What a variable of the environment gives to the account `default`, when the config has none (SPEC 1.3).
 ENVIRONMENT_TOKENS = {
     "telegram": {"botToken": "TELEGRAM_BOT_TOKEN"},
@@ -49,7 +52,6 @@ _TOKEN_FILES = {"tokenFile": "botToken"}
 _SECRET_KEYS = frozenset(
     {"botToken", "token", "appToken", "userToken", "signingSecret", "password", "webhookSecret", "apiKey"}
 )
-_ROOT_CREDENTIALS = ("botToken", "token", "tokenFile", "appToken", "host", "account", "httpUrl", "cliPath")
 
 Warn = Callable[[str], None]
 
@@ -65,47 +67,9 @@ def sections(channels: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
             yield name, section
 
 
-def account_ids(section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
-    """The accounts of a channel as the config spells them, in locale order; `default` where none is named or a login
-    stands at the channel's root."""
-    named = section.get("accounts")
-    ids = {str(key) for key in named if str(key).strip()} if isinstance(named, dict) else set()
-    if extra_default or not ids or any(section.get(key) for key in _ROOT_CREDENTIALS):
-        ids.add(DEFAULT_ACCOUNT_ID)
-    return tuple(sorted(ids, key=_locale_order))
-
-
-def _locale_order(text: str) -> tuple[list[tuple[int, str]], str]:
-    """Punctuation, digits, letters; small letters before large ones only where all else is equal."""
-    return [(char.isalpha() + char.isalnum(), char.lower()) for char in text], text.swapcase()
-
-
-def default_account_id(section: Mapping[str, Any]) -> str:
-    """`defaultAccount` if there is such an account, else `default`, else the first in order (SPEC 4.2)."""
-    ids = account_ids(section)
-    wanted = section.get("defaultAccount")
-    chosen = normalize_optional_account_id(wanted) if isinstance(wanted, str) else None
-    if chosen is not None and chosen in {normalize_account_id(one) for one in ids}:
-        return chosen
-    return DEFAULT_ACCOUNT_ID if DEFAULT_ACCOUNT_ID in ids else ids[0]
-
-
 def account_settings(channel: str, section: Mapping[str, Any], account: str) -> dict[str, Any]:
-    """The channel's settings with the account's over them; a login at the root belongs to `default` alone."""
-    own = _account(section, normalize_account_id(account))
-    root = {key: value for key, value in section.items() if key not in ("accounts", "defaultAccount")}
-    if normalize_account_id(account) != DEFAULT_ACCOUNT_ID:
-        for key in (*TOKEN_KEYS.get(channel, ()), "tokenFile"):
-            root.pop(key, None)
-    return {**root, **own}
-
-
-def _account(section: Mapping[str, Any], account: str) -> dict[str, Any]:
-    named = section.get("accounts")
-    for key, value in (named if isinstance(named, dict) else {}).items():
-        if normalize_account_id(str(key)) == account and isinstance(value, dict):
-            return value
-    return {}
+    """The channel's settings with the account's over them."""
+    return accounts.account_settings(section, normalize_account_id(account), channel)
 
 
 def resolve_channels(
@@ -123,7 +87,7 @@ def _with_environment(section: Any, variables: Mapping[str, str], environ: Mappi
     """The section with tokens of the environment for the account `default`, where it has none of its own."""
     if not isinstance(section, dict):
         return section
-    own = _account(section, DEFAULT_ACCOUNT_ID)
+    own = accounts.own_settings(section, DEFAULT_ACCOUNT_ID)
     if section.get("tokenFile") or own.get("tokenFile"):
         return section
     given = {key: environ[name] for key, name in variables.items() if environ.get(name) and not own.get(key)}
