@@ -24,6 +24,7 @@ from worker.llm.base import (
     Usage,
     UserTurn,
 )
+from worker.prompt import without_info
 
 #: Longest piece of a person's text or of a tool's result that is repeated.
 MAX_ECHO = 500
@@ -63,9 +64,11 @@ def answer(request: Request, reason: str, hints: tuple[str, ...]) -> AssistantTu
     last = request.turns[-1] if request.turns else UserTurn("")
     if isinstance(last, ToolTurn):
         return AssistantTurn(_report(last))
-    wish = _understand(last.text.strip(), request.tools)
+    # A message with a line of context comes from a group: what to type is not for everybody there.
+    text = without_info(last.text).strip()
+    wish = _understand(text, request.tools)
     if wish is None:
-        return AssistantTurn(_small_talk(last.text, reason, hints))
+        return AssistantTurn(_small_talk(text, reason, hints if text == last.text.strip() else ()))
     if isinstance(wish, _Problem):
         return AssistantTurn(wish.text)
     if wish.tool not in {tool.name for tool in request.tools}:

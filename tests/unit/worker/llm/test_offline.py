@@ -6,6 +6,7 @@ import pytest
 
 from worker.llm.base import Finished, Request, TextDelta, ToolCall, ToolSpec, ToolTurn, Turn, UserTurn
 from worker.llm.offline import OfflineModel, answer
+from worker.prompt import shown_text
 
 EXEC = ToolSpec("exec", "Run a shell command. It may take long.", {"type": "object"})
 READ = ToolSpec("read", "Read a file", {"type": "object"})
@@ -77,3 +78,12 @@ async def test_the_stream_is_the_answer_in_pieces_and_the_same_each_time() -> No
     talk = [event async for event in model.stream(Request("", "", (UserTurn("hi"),), ()))]
     assert isinstance(talk[-1], Finished)
     assert "".join(event.text for event in talk if isinstance(event, TextDelta)) == talk[-1].turn.text
+
+
+def test_in_a_group_a_command_is_found_and_nobody_is_told_where_keys_lie() -> None:
+    """A group message has a line of context before its text, which only the model is to see."""
+    told = shown_text('{"sender":{"name":"Ann"}}', "how are you?")
+    text = say(told)
+    assert "how are you?" in text and "offline" in text
+    assert "export X=1" not in text and "Ann" not in text
+    assert wish(shown_text('{"sender":{"name":"Ann"}}', "/run date")).arguments == {"command": "date"}
