@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 app = typer.Typer(
     add_completion=False,
@@ -103,6 +104,18 @@ for _name in ("stop", "status", "list", "remove-account", "remove-pool", "test",
     _later(_name)
 
 
-def main() -> None:
-    """Entry point of the `cliproxy` script."""
-    app()
+def main() -> int:
+    """Entry point of the `cliproxy` script. Exit code 1 for every mistake in what was typed."""
+    try:
+        result = get_command(app).main(prog_name="cliproxy", standalone_mode=False)
+    except Exception as error:
+        # The option parser's classes moved between releases: its errors are known by what they offer.
+        describe = getattr(error, "format_message", None)
+        if describe is None:
+            raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error)
+            return 0
+        print(f"error: {describe().rstrip('.')}\n\nhint: cliproxy --help", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0

@@ -9,7 +9,7 @@ import pytest
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from router.cliproxy.cli import main; main()", *words]
+    command = [sys.executable, "-c", "import sys; from router.cliproxy.cli import main; sys.exit(main())", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -38,5 +38,21 @@ def test_each_command_fails_with_one_clear_line_and_a_hint(words: tuple[str, ...
     assert "sk-x" not in done.stderr
 
 
-def test_a_wrong_argument_is_a_usage_error() -> None:
-    assert run("start", "--port", "99999").returncode == 2
+@pytest.mark.parametrize(
+    ("typed", "word"),
+    [
+        ("bogus", "bogus"),
+        ("add-account --nam x", "--nam"),
+        ("start --port 99999999", "--port"),
+        ("add-account", "--name"),
+    ],
+)
+def test_a_mistyped_command_is_a_plain_error_with_a_hint(typed: str, word: str) -> None:
+    ran = run(*typed.split())
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("error: ") and word in ran.stderr and "hint: cliproxy --help" in ran.stderr
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    ran = run()
+    assert ran.returncode == 0 and "add-account" in ran.stdout
