@@ -151,7 +151,7 @@ def _small_talk(asked: str, reason: str, hints: tuple[str, ...]) -> str:
     if reason:
         lines.append(reason)
     if hints:
-        lines += ["", "To connect a model, type where the gateway runs:", *(f"    {hint}" for hint in hints)]
+        lines += ["", "To connect a model, type one of these where the gateway runs:", "```sh", *hints, "```"]
     lines += ["", "Until then /tools lists my tools and /run <command> runs one; /help shows the rest."]
     return "\n".join(lines)
 

@@ -25,7 +25,7 @@ def wish(text: str, tools: tuple[ToolSpec, ...] = ALL) -> ToolCall:
 
 def test_small_talk_repeats_the_question_and_says_what_to_type() -> None:
     text = say("how are you?")
-    for part in ("how are you?", "offline", "No API key", "    export X=1", "/tools"):
+    for part in ("how are you?", "offline", "No API key", "```sh\nexport X=1\n```", "/tools"):
         assert part in text
 
 
