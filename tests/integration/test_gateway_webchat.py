@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -30,12 +29,10 @@ async def test_from_an_empty_home_to_an_answer_in_the_browser(gateway: Gateway) 
     """The newcomer's path: nothing is configured; the address that is printed opens, and `worker main` answers."""
     (gateway.state / "openclaw.json").unlink()
     await gateway.start("--allow-unconfigured", "--port", str(gateway.port), terminal=True)
-    printed = gateway.output()
-    address = re.search(r"http://127\.0\.0\.1:\d+/#token=\S+", printed)
-    assert address, printed
+    address = await gateway.printed(r"http://127\.0\.0\.1:\d+/#token=\S+")
     async with open_browser() as browser:
         page = await browser.new_page()
-        await page.goto(address[0])
+        await page.goto(address)
         await ask(page, "hello there")
         await expect(page.get_by_text("offline").last).to_be_visible()
         worker = gateway.pid("worker main")
@@ -44,7 +41,7 @@ async def test_from_an_empty_home_to_an_answer_in_the_browser(gateway: Gateway) 
         await expect(page.get_by_text(f"my parent is {worker}").last).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("hello there").last).to_be_visible()
-    assert address[0].split("=")[1] not in (gateway.state / "logs" / "openclaw.log").read_text()
+    assert address.split("=")[1] not in (gateway.state / "logs" / "openclaw.log").read_text()
 
 
 async def test_an_answer_streams_and_every_worker_can_die_meanwhile(gateway: Gateway) -> None:

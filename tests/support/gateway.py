@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -106,6 +107,13 @@ class Gateway:
                 if await self._ready():
                     return
             await asyncio.sleep(0.02)
+
+    async def printed(self, pattern: str) -> str:
+        """Wait until the gateway has printed this. It is ready a moment before it says so."""
+        async with asyncio.timeout(READY_TIMEOUT):
+            while (found := re.search(pattern, (self.home / "out.log").read_text(errors="replace"))) is None:
+                await asyncio.sleep(0.02)
+        return found[0]
 
     async def _ready(self) -> bool:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
