@@ -59,7 +59,7 @@ def _with_hint(problem: Problem, value: Mapping[str, Any]) -> Problem:
 
 def warnings(value: Mapping[str, Any]) -> tuple[str, ...]:
     """What is allowed and yet probably not meant. `value` has no problems."""
-    return (*_agent_warnings(value), *_binding_warnings(value), *_access_warnings(value))
+    return (*_agent_warnings(value), *_sandbox_warnings(value), *_binding_warnings(value), *_access_warnings(value))
 
 
 def _across(value: Mapping[str, Any], paths: Paths) -> Iterator[Problem]:
@@ -203,6 +203,14 @@ def _agent_warnings(value: Mapping[str, Any]) -> Iterator[str]:
         seen.add(agent_id)
     if len(defaults) > 1:
         yield f'agents.list: {len(defaults)} agents are marked default; "{defaults[0]}" is it'
+
+
+def _sandbox_warnings(value: Mapping[str, Any]) -> Iterator[str]:
+    """Containers are not built yet: what is asked for and not had must not pass in silence."""
+    shared = _dict(_dict(_dict(value, "agents"), "defaults"), "sandbox").get("mode")
+    modes = {agent: _dict(entry, "sandbox").get("mode") or shared or "off" for _, agent, entry in _agents(value)}
+    if named := ", ".join(agent for agent, mode in modes.items() if mode != "off"):
+        yield f"sandbox: no containers in this build: {named} without exec, and with files of the workspace only"
 
 
 def _binding_warnings(value: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider
+from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider, ToolList
 from protocol.paths import Paths
 from protocol.slices import AgentLink, RouterAgent, RouterSlice, WorkerSlice
 from protocol.slices_proxy import PROVIDER_VARIABLES, AgentSlice, ProviderSlice, ProxySlice
@@ -87,6 +87,7 @@ def worker_slice(
     own_tools = entry.tools or AgentTools()
     places = places or Places(config, paths)
     cross_agent = _first(_fs(own_tools, "allow_cross_agent"), _fs(config.tools, "allow_cross_agent"), False)
+    sandboxed = agents.sandbox(config, agent_id).mode != "off"
     return WorkerSlice(
         agent=agent_id,
         name=agents.display_name(entry),
@@ -103,9 +104,10 @@ def worker_slice(
         identity=entry.identity or Identity(),
         tool_profile=profile(config.tools, own_tools),
         tool_profile_also=profile_also(config.tools, own_tools),
-        tool_layers=tool_layers(config.tools, own_tools, primary),
+        tool_layers=(*tool_layers(config.tools, own_tools, primary), *_instead_of_walls(sandboxed)),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
-        workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
+        workspace_only=sandboxed
+        or _first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
         forbidden_paths=places.forbidden(agent_id, cross_agent),
         allowed_paths=places.allowed(agent_id, cross_agent),
         turn_timeout=_first(defaults.timeout_seconds, 600),
@@ -118,6 +120,14 @@ def worker_slice(
         user_timezone=_first(defaults.user_timezone, ""),
         log_level=config.logging.level or "info",
     )
+
+
+def _instead_of_walls(sandboxed: bool) -> tuple[ToolList, ...]:
+    """An agent that asks for a sandbox, in a build without containers: no commands on the host, whatever is allowed.
+
+    Together with `workspace_only` this is what keeps "never falls back to the host" (ARCHITECTURE 6) true meanwhile.
+    """
+    return (ToolList(deny=("exec", "process")),) if sandboxed else ()
 
 
 def proxy_slice(

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from protocol.paths import Paths
+from protocol.tool_policy import effective
 from supervisor.config.load import Loaded, evaluate
 from supervisor.config.slices import AgentSecrets, agent_ids, proxy_slice, router_slice, worker_slice
 
@@ -162,3 +163,15 @@ def test_local_model_ports_can_be_chosen(tmp_path: Path) -> None:
 def test_no_local_port_is_tried_when_the_variable_is_empty(tmp_path: Path) -> None:
     """Empty is a choice here, unlike for other variables."""
     assert Cut(tmp_path, {}, OPENCLAW_LOCAL_MODEL_PORTS="").proxy().local_ports == ()
+
+
+def test_an_agent_that_asks_for_a_sandbox_gets_no_commands_on_the_host(tmp_path: Path) -> None:
+    """Without containers, what would have been contained is taken away: never a fall-back to the host."""
+    tools = {"allow": ["exec", "read"]}
+    agents = [{"id": "open", "tools": tools}, {"id": "walled", "tools": tools, "sandbox": {"mode": "non-main"}}]
+    cut = Cut(tmp_path, {"agents": {"list": agents}})
+    names = ("exec", "read", "write")
+    left = {one: effective(names, "", cut.worker(one).tool_layers, ()) for one in ("open", "walled")}
+    assert left == {"open": {"exec", "read"}, "walled": {"read"}}
+    assert [cut.worker(one).workspace_only for one in ("open", "walled")] == [False, True]
+    assert [warning for warning in cut.loaded.warnings if "walled" in warning and "exec" in warning]
