@@ -38,8 +38,8 @@ def spelled_account_ids(section: Mapping[str, Any], *, extra_default: bool = Fal
 
 
 def account_ids(section: Mapping[str, Any]) -> tuple[str, ...]:
-    """The normalised accounts of a channel, each once."""
-    return tuple(dict.fromkeys(normalize_account_id(one) for one in spelled_account_ids(section)))
+    """The normalised accounts of a channel, each once, in locale order."""
+    return tuple(sorted({normalize_account_id(one) for one in spelled_account_ids(section)}, key=_locale_order))
 
 
 def spelled_default_account_id(section: Mapping[str, Any]) -> str:

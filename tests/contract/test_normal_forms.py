@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from protocol import ids, sandbox, session_key, skills, tool_policy
@@ -90,6 +90,7 @@ def test_lists_of_entries_and_of_names(entries: list[str | int | None]) -> None:
 
 @settings(deadline=None)
 @given(st.dictionaries(TEXTS, st.just({}), max_size=4), TEXTS)
+@example({"E": {}, "À": {}}, "")
 def test_accounts_of_a_channel(accounts: dict[str, dict[str, str]], default: str) -> None:
     section = {"accounts": accounts, "defaultAccount": default}
     again = {"accounts": {name: {} for name in account_ids(section)}, "defaultAccount": default_account_id(section)}
