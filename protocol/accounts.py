@@ -25,6 +25,11 @@ def sections(channels: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
             yield name, section
 
 
+def has_root_login(section: Mapping[str, Any]) -> bool:
+    """Whether a login stands at the channel's root."""
+    return any(section.get(key) for key in _ROOT_LOGINS)
+
+
 def spelled_account_ids(section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
     """The accounts of a channel as the configuration spells them, in locale order.
 
@@ -32,7 +37,7 @@ def spelled_account_ids(section: Mapping[str, Any], *, extra_default: bool = Fal
     """
     named = section.get("accounts")
     ids = {str(key) for key in named if str(key).strip()} if isinstance(named, Mapping) else set()
-    if extra_default or not ids or any(section.get(key) for key in _ROOT_LOGINS):
+    if extra_default or not ids or has_root_login(section):
         ids.add(DEFAULT_ACCOUNT_ID)
     return tuple(sorted(ids, key=_locale_order))
 

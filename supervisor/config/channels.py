@@ -40,6 +40,7 @@ LABELS = {
 SPECIAL = accounts.SPECIAL
 account_ids = accounts.spelled_account_ids
 default_account_id = accounts.spelled_default_account_id
+has_root_login = accounts.has_root_login
 #: What a variable of the environment gives to the account `default`, when the config has none (SPEC 1.3).
 ENVIRONMENT_TOKENS = {
     "telegram": {"botToken": "TELEGRAM_BOT_TOKEN"},
@@ -145,7 +146,24 @@ class AccountState(NamedTuple):
 def configured_accounts(channel: str, section: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[str, ...]:
     """The accounts a channel has, one of the environment among them."""
     from_env = any(environ.get(name) for name in ENVIRONMENT_TOKENS.get(channel, {}).values())
-    return account_ids(section, extra_default=from_env)
+    return listed_accounts(channel, section, extra_default=from_env)
+
+
+def listed_accounts(channel: str, section: Mapping[str, Any], *, extra_default: bool = False) -> tuple[str, ...]:
+    """The accounts of a channel as its platform's list has always shown them (RULES 2, D5).
+
+    IRC and Telegram show normalised ids; LINE keeps the order of the file and shows nothing where nothing is named.
+    """
+    found = account_ids(section, extra_default=extra_default)
+    if channel in ("irc", "telegram"):
+        return accounts.account_ids({"accounts": dict.fromkeys(found)})
+    if channel == "line":
+        named = section.get("accounts")
+        order = [str(key) for key in named] if isinstance(named, Mapping) else []
+        return tuple(
+            sorted((one for one in found if one in order or has_root_login(section)), key=[*order, *found].index)
+        )
+    return found
 
 
 def account_state(channel: str, section: Mapping[str, Any], account: str, environ: Mapping[str, str]) -> AccountState:

@@ -46,7 +46,7 @@ def skip_reason(case: dict[str, Any]) -> str:
     if case["fn"] not in ADAPTERS:
         return f"{case['fn']} is not built"
     if not test_conformance_config.counts(case):
-        return "our own account list or workspace"
+        return "our own workspace"
     return ""
 
 
