@@ -6,9 +6,10 @@ from supervisor.config.channels import account_settings, account_state, configur
 
 
 def test_a_login_at_the_root_is_the_default_account() -> None:
-    """So is one of the environment; names stand in locale order."""
+    """So is one of the environment; names stand in locale order, on Telegram as they are compared (RULES 2, D5)."""
     section = {"botToken": "1:a", "accounts": {"work": {}, "B2": {}}}
-    assert configured_accounts("telegram", section, {}) == ("B2", "default", "work")
+    assert configured_accounts("mattermost", section, {}) == ("B2", "default", "work")
+    assert configured_accounts("telegram", section, {}) == ("b2", "default", "work")
     assert configured_accounts("telegram", {"accounts": {"a": {}}}, {"TELEGRAM_BOT_TOKEN": "x"}) == ("a", "default")
 
 
