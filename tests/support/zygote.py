@@ -25,6 +25,9 @@ from protocol.messages import (
 from protocol.pipe import FrameReader, PipeClosed, receive_blocking, send_blocking
 from protocol.process import die_with_parent, dump_stacks_on_signal, set_title
 
+#: Seconds a child lives that nobody ends, so that no test leaves one behind for long.
+LEFT_ALONE = 60.0
+
 
 def serve(pipe: socket.socket, behaviour: str) -> None:
     """Until the supervisor closes the pipe."""
@@ -101,14 +104,14 @@ def behave(boot: WorkerBoot, behaviour: str) -> NoReturn:
         case "leaves-a-child":
             if os.fork() == 0:
                 say(f"child {os.getpid()}")
-                time.sleep(3600)
+                time.sleep(LEFT_ALONE)
             time.sleep(0.05)
             os._exit(0)
         case "starts-a-session":
             if os.fork() == 0:
                 os.setsid()
                 say(f"child {os.getpid()}")
-                time.sleep(3600)
+                time.sleep(LEFT_ALONE)
         case "dies-by-signal":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "floods":
