@@ -13,14 +13,21 @@ from typing import Literal
 import msgspec
 
 from protocol.codec import Decoder
+from protocol.config import ToolList
 from protocol.envelope import Inbound
-from protocol.slices import RouterSlice, WorkerSlice
+from protocol.sandbox import HOST
+from protocol.slices import AgentLink, RouterSlice, Walls, WorkerSlice
 from protocol.slices_proxy import ProxySlice
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 #: Largest message a worker may send, in bytes: a worker is treated as hostile (ARCHITECTURE 1).
 MAX_WORKER_MESSAGE = 1024 * 1024
+
+#: How far a sender may leave the sandbox: not at all, with an approval for each command, without one (SPEC 5.7).
+Elevated = Literal["off", "ask", "full"]
+#: What an approver said of a command; `expired` when nobody said anything in time.
+Decision = Literal["allow-once", "allow-always", "deny", "expired"]
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
@@ -37,12 +44,24 @@ class Welcome(_Message, frozen=True, kw_only=True):
     router: str
 
 
+class Grant(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the sender of one message may have the agent do. Decided by the router, checked there again.
+
+    `layers` are those of the group or channel and of the sender (RULES 3.6); they only take away.
+    """
+
+    owner: bool = False
+    elevated: Elevated = "off"
+    layers: tuple[ToolList, ...] = ()
+
+
 class Deliver(_Message, frozen=True, kw_only=True):
     """One message for the agent. Answered by Accepted, then Say any number of times, then Done."""
 
     id: str
     session_key: str
     message: Inbound
+    grant: Grant = Grant()
 
 
 class SayAck(_Message, frozen=True, kw_only=True):
@@ -82,7 +101,38 @@ class GetHistory(_Message, frozen=True, kw_only=True):
     limit: int
 
 
-RouterToWorker = Welcome | Deliver | SayAck | DoneAck | Cancel | Drain | Ping | GetHistory
+class Response(_Message, frozen=True, kw_only=True):
+    """Answer to Request and Elevate. `text` is what the model is shown; not `ok` when it was refused or failed."""
+
+    request: int
+    ok: bool
+    text: str
+
+
+class ApprovalDecided(_Message, frozen=True, kw_only=True):
+    """Answer to ApprovalWanted."""
+
+    request: int
+    decision: Decision
+
+
+class ProbeTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One thing a worker is to try: `what` is the name of an attack, `on` what it is tried on (a path, a pid, …)."""
+
+    what: str
+    on: str = ""
+
+
+class Probe(_Message, frozen=True, kw_only=True):
+    """Try these attacks from where you are (`openclaw doctor --isolation`). Answered by Probed."""
+
+    request: int
+    targets: tuple[ProbeTarget, ...]
+
+
+RouterToWorker = (
+    Welcome | Deliver | SayAck | DoneAck | Cancel | Drain | Ping | GetHistory | Response | ApprovalDecided | Probe
+)
 
 
 # --- worker -> router, on the agent's link -----------------------------------------------------------------------
@@ -160,31 +210,92 @@ class History(_Message, frozen=True, kw_only=True):
     entries: tuple[HistoryEntry, ...]
 
 
-WorkerToRouter = Hello | Accepted | Say | Partial | Activity | Done | Drained | Pong | History
+class Request(_Message, frozen=True, kw_only=True):
+    """A tool of turn `turn` that reaches beyond the worker: other sessions, messages, other agents.
+
+    `arguments` is JSON text as the model wrote it. The router decides again whether this agent may, for this sender.
+    """
+
+    request: int
+    turn: str
+    tool: str
+    arguments: str
+
+
+class ApprovalWanted(_Message, frozen=True, kw_only=True):
+    """May this command of turn `turn` run? Answered by ApprovalDecided, at the latest when it expires."""
+
+    request: int
+    turn: str
+    command: str
+    workdir: str
+
+
+class Elevate(_Message, frozen=True, kw_only=True):
+    """Run this command outside of the sandbox, through the supervisor's broker. `timeout` in seconds."""
+
+    request: int
+    turn: str
+    command: str
+    workdir: str
+    timeout: float
+
+
+class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What came of one attack; `held` when the wall stood."""
+
+    what: str
+    on: str
+    held: bool
+    detail: str = ""
+
+
+class Probed(_Message, frozen=True, kw_only=True):
+    """Answer to Probe, one finding for each target."""
+
+    request: int
+    findings: tuple[Finding, ...]
+
+
+WorkerToRouter = (
+    Hello
+    | Accepted
+    | Say
+    | Partial
+    | Activity
+    | Done
+    | Drained
+    | Pong
+    | History
+    | Request
+    | ApprovalWanted
+    | Elevate
+    | Probed
+)
 
 
 # --- supervisor -> router, on the router's pipe ------------------------------------------------------------------
 
 
+class GenerationStarted(_Message, frozen=True, kw_only=True):
+    """A worker process exists; its Hello is to be accepted on this link."""
+
+    link: AgentLink
+    generation: int
+
+
 class RouterBoot(_Message, frozen=True, kw_only=True):
-    """First message. `generations` are the workers alive now, (agentId, generation)."""
+    """First message. `generations` are the workers alive now."""
 
     version: int
     slice: RouterSlice
-    generations: tuple[tuple[str, int], ...] = ()
+    generations: tuple[GenerationStarted, ...] = ()
 
 
 class RouterUpdate(_Message, frozen=True, kw_only=True):
     """The configuration changed: apply exactly the difference."""
 
     slice: RouterSlice
-
-
-class GenerationStarted(_Message, frozen=True, kw_only=True):
-    """A worker process exists; its Hello is to be accepted."""
-
-    agent: str
-    generation: int
 
 
 class GenerationEnded(_Message, frozen=True, kw_only=True):
@@ -194,6 +305,7 @@ class GenerationEnded(_Message, frozen=True, kw_only=True):
     generation: int
     crashed: bool
     reason: str
+    place: str = HOST
 
 
 class DrainWorker(_Message, frozen=True, kw_only=True):
@@ -201,14 +313,24 @@ class DrainWorker(_Message, frozen=True, kw_only=True):
 
     agent: str
     generation: int
+    place: str = HOST
 
 
 class AgentTrouble(_Message, frozen=True, kw_only=True):
-    """The agent cannot be started until `retry_at` (seconds since the epoch): quarantined, with the reason."""
+    """The worker cannot be started until `retry_at` (seconds since the epoch): quarantined, with the reason."""
 
     agent: str
     reason: str
     retry_at: float
+    place: str = HOST
+
+
+class ElevatedResult(_Message, frozen=True, kw_only=True):
+    """Answer to RunElevated: output and ending of the command as the model is shown them; `ok` false for a failure."""
+
+    request: int
+    ok: bool
+    text: str
 
 
 class OperatorHandover(_Message, frozen=True, kw_only=True):
@@ -228,6 +350,7 @@ SupervisorToRouter = (
     | GenerationEnded
     | DrainWorker
     | AgentTrouble
+    | ElevatedResult
     | OperatorHandover
     | RouterStop
 )
@@ -248,12 +371,38 @@ class WorkerReady(_Message, frozen=True, kw_only=True):
 
     agent: str
     generation: int
+    place: str = HOST
 
 
 class WorkerWanted(_Message, frozen=True, kw_only=True):
-    """A message waits for an agent without a worker."""
+    """A message of this session waits, and no worker is at the place where its agent works on it."""
 
     agent: str
+    place: str = HOST
+    session_key: str = ""
+
+
+class WorkerUnused(_Message, frozen=True, kw_only=True):
+    """The worker of one session has had nothing to do for a while and may rest."""
+
+    agent: str
+    place: str
+
+
+class RunElevated(_Message, frozen=True, kw_only=True):
+    """Run this command on the host, outside of any sandbox: an allowed sender asked for it. `timeout` in seconds.
+
+    Answered by ElevatedResult; written to the audit log before it is run.
+    """
+
+    request: int
+    agent: str
+    turn: str
+    channel: str
+    sender: str
+    command: str
+    workdir: str
+    timeout: float
 
 
 class WorkerSilent(_Message, frozen=True, kw_only=True):
@@ -261,11 +410,13 @@ class WorkerSilent(_Message, frozen=True, kw_only=True):
 
     agent: str
     generation: int
+    place: str = HOST
 
 
 class WorkerDrained(_Message, frozen=True, kw_only=True):
     agent: str
     generation: int
+    place: str = HOST
 
 
 class WorkerMisbehaved(_Message, frozen=True, kw_only=True):
@@ -274,6 +425,7 @@ class WorkerMisbehaved(_Message, frozen=True, kw_only=True):
     agent: str
     generation: int
     reason: str
+    place: str = HOST
 
 
 class AgentIdle(_Message, frozen=True, kw_only=True):
@@ -287,7 +439,15 @@ class AgentIdle(_Message, frozen=True, kw_only=True):
 
 
 RouterToSupervisor = (
-    RouterReady | WorkerReady | WorkerWanted | WorkerSilent | WorkerDrained | WorkerMisbehaved | AgentIdle
+    RouterReady
+    | WorkerReady
+    | WorkerWanted
+    | WorkerUnused
+    | WorkerSilent
+    | WorkerDrained
+    | WorkerMisbehaved
+    | AgentIdle
+    | RunElevated
 )
 
 
@@ -336,19 +496,31 @@ ProxyToSupervisor = ProxyReady | ProxyStatus
 class ZygoteSpawn(_Message, frozen=True, kw_only=True):
     """Fork one worker. Descriptors: its boot pipe, then its log pipe (stdout and stderr).
 
-    `orphanage` is the pid that must become the worker's parent (the supervisor, a child subreaper, prctl(2)).
+    `orphanage` is the pid that must become the worker's parent (the supervisor, a child subreaper, prctl(2)); 0 in a
+    container, where the zygote itself keeps its workers. `uid` and `gid` are what the worker becomes, 0 for "stay".
     """
 
     request: int
     title: str
     orphanage: int
+    uid: int = 0
+    gid: int = 0
 
 
-SupervisorToZygote = ZygoteSpawn
+class ZygoteSignal(_Message, frozen=True, kw_only=True):
+    """In a container: send this signal to the worker of that request; SIGKILL goes to all it started, too."""
+
+    request: int
+    number: int
+
+
+SupervisorToZygote = ZygoteSpawn | ZygoteSignal
 
 
 class ZygoteReady(_Message, frozen=True, kw_only=True):
-    pass
+    """It can fork. An image may hold another build of the worker than ours: `version` tells."""
+
+    version: int = PROTOCOL_VERSION
 
 
 class ZygoteSpawned(_Message, frozen=True, kw_only=True):
@@ -359,7 +531,16 @@ class ZygoteSpawned(_Message, frozen=True, kw_only=True):
     error: str = ""
 
 
-ZygoteToSupervisor = ZygoteReady | ZygoteSpawned
+class ZygoteEnded(_Message, frozen=True, kw_only=True):
+    """In a container: the worker of that request has ended, with its exit code or signal. `max_rss` in bytes."""
+
+    request: int
+    code: int = 0
+    signal: int = 0
+    max_rss: int = 0
+
+
+ZygoteToSupervisor = ZygoteReady | ZygoteSpawned | ZygoteEnded
 
 
 class WorkerBoot(_Message, frozen=True, kw_only=True):
@@ -368,6 +549,7 @@ class WorkerBoot(_Message, frozen=True, kw_only=True):
     version: int
     generation: int
     slice: WorkerSlice
+    walls: Walls = Walls()
 
 
 SupervisorToWorker = WorkerBoot

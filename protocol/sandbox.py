@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from protocol.config import Sandbox
 from protocol.ids import normalize_agent_id
 from protocol.session_key import canonical_main_key, main_session_key, owner_of, parse_key
@@ -22,6 +24,9 @@ Access = Literal["none", "ro", "rw"]
 MAX_NAME = 63
 _MAX_SLUG = 32
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
+
+#: The place of a worker that runs on the host.
+HOST = "host"
 
 DOCKER: Mapping[str, Any] = {
     "image": "openclaw-sandbox:bookworm-slim",
@@ -46,6 +51,42 @@ class SandboxSettings(NamedTuple):
     workspace_root: str | None
     docker: Mapping[str, Any]
     prune: Mapping[str, int]
+
+
+class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the sessions of one agent are worked on. The router and the supervisor ask the same one.
+
+    A **place** is `host`, or the name of a sandbox: the slug of its scope key, fit for folders and containers.
+    """
+
+    mode: Mode = "off"
+    scope: Scope = "agent"
+    tenant: str = ""
+    main_key: str | None = None
+    session_scope: str | None = None
+
+    def place(self, agent: str, session_key: str) -> str:
+        """Where this session of the agent is worked on."""
+        sandboxed = is_sandboxed(
+            self.mode, agent, session_key, main_key=self.main_key, session_scope=self.session_scope
+        )
+        return self.sandbox(agent, session_key) if sandboxed else HOST
+
+    def scope_key(self, agent: str, session_key: str) -> str:
+        """What the container belongs to; two tenants never share one (ARCHITECTURE 10)."""
+        if self.scope == "shared":
+            return f"shared:{self.tenant}" if self.tenant else "shared"
+        return f"agent:{agent}" if self.scope == "agent" else session_key.strip()
+
+    def sandbox(self, agent: str, session_key: str) -> str:
+        """The place of this session, were it sandboxed."""
+        key = self.scope_key(agent, session_key)
+        return key if key == "shared" else slug(key)
+
+    def fixed(self, agent: str) -> tuple[str, ...]:
+        """The places that are there whatever sessions come; those of single sessions are made when one comes."""
+        boxes = () if self.mode == "off" or self.scope == "session" else (self.sandbox(agent, ""),)
+        return (*(() if self.mode == "all" else (HOST,)), *boxes)
 
 
 # --- settings ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from protocol.config import Binding, GroupChat, Identity, Messages, Session, ToolList
+from protocol.sandbox import HOST, Placement
 
 
 class _Slice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -17,25 +18,40 @@ class _Slice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class AgentLink(_Slice, frozen=True, kw_only=True):
-    """How one agent's worker reaches the router. Keys are Z85 text (CURVE, RFC 26/ZeroMQ).
+    """How one worker of an agent reaches the router. Keys are Z85 text (CURVE, RFC 26/ZeroMQ).
 
-    `router_secret` authenticates the router to this agent's worker, `worker_public` is the one key let in.
+    `router_secret` authenticates the router to this worker, `worker_public` is the one key let in. `place` is where
+    the worker lives (`protocol.sandbox`): a sandboxed worker can never be taken for the one on the host.
     """
 
     agent: str
+    place: str = HOST
     socket: str
     router_secret: str
     router_public: str
     worker_public: str
 
 
+class ToolRules(_Slice, frozen=True, kw_only=True):
+    """Which tools an agent may use: `layers` are applied in order, `profile` first, widened by `also` (RULES 3.6).
+
+    `inside` is the layer of sandboxed sessions.
+    """
+
+    profile: str = ""
+    also: tuple[str, ...] = ()
+    layers: tuple[ToolList, ...] = ()
+    inside: ToolList = ToolList()
+
+
 class RouterAgent(_Slice, frozen=True, kw_only=True):
-    """What the router may know of an agent: for routing, mentions and the page; no model, key or file."""
+    """What the router may know of an agent: for routing, mentions, tool policy and the page; no model, key or file."""
 
     id: str
     name: str
-    link: AgentLink
     max_concurrent: int
+    placement: Placement = Placement()
+    tools: ToolRules = ToolRules()
     group_chat: GroupChat = GroupChat()
     identity: Identity = Identity()
 
@@ -67,17 +83,46 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     version: int = 0
 
 
+class Bind(_Slice, frozen=True, kw_only=True):
+    """A path that stays visible behind a cover, at the same place."""
+
+    path: str
+    writable: bool = False
+
+
+class Walls(_Slice, frozen=True, kw_only=True):
+    """What a worker on the host locks itself into before it runs anything of its agent (ARCHITECTURE 6).
+
+    `uid` and `gid` are what it becomes, 0 for "stay who you are". `covers` are folders that an empty one is laid over
+    in its own mount namespace, and `binds` what shows through. Below `denied` nothing can be opened, but for
+    `readable` and `writable` (Landlock). Sizes in bytes, 0 for no limit.
+    """
+
+    uid: int = 0
+    gid: int = 0
+    covers: tuple[str, ...] = ()
+    binds: tuple[Bind, ...] = ()
+    denied: tuple[str, ...] = ()
+    readable: tuple[str, ...] = ()
+    writable: tuple[str, ...] = ()
+    max_processes: int = 0
+    max_file_size: int = 0
+
+
 class WorkerSlice(_Slice, frozen=True, kw_only=True):
     """Everything one worker is told. Paths are absolute; times in seconds.
 
     `model` is `provider/model`, empty for "whatever there is". `tool_layers` are applied in order, `tool_profile`
     first, widened by `tool_profile_also` (RULES 3.6). The longest of `forbidden_paths` and `allowed_paths` that holds a
     file decides for the file tools; what neither names is open. `worker_secret` and `proxy_token` are this agent's own.
+    In a container the paths are those inside; `agent_workspace` is the agent's own one where it may only be read.
     """
 
     agent: str
     name: str
+    place: str = HOST
     workspace: str
+    agent_workspace: str = ""
     sessions: str
     link_socket: str
     router_public: str
