@@ -14,6 +14,7 @@ from contextlib import aclosing
 from typing import Literal, Protocol
 
 from protocol.envelope import Inbound
+from protocol.messages import Grant
 from protocol.slices import WorkerSlice
 from worker import prompt
 from worker.live import LiveText
@@ -34,7 +35,7 @@ from worker.sessions.entries import AnswerLine, Ended, Line, Mark, NoteLine, Res
 from worker.sessions.record import Record, label
 from worker.sessions.transcript import Transcript
 from worker.speech import spoken
-from worker.tools.base import failure
+from worker.tools.base import Context, failure
 from worker.tools.registry import Toolbox
 from worker.turn import (
     AskModel,
@@ -75,10 +76,11 @@ class Voice(Protocol):
 class Job:
     """One message on its way to an answer. `cancelled` is set before the task that runs it is cancelled."""
 
-    def __init__(self, transcript: Transcript, record: Record, message: Inbound) -> None:
+    def __init__(self, transcript: Transcript, record: Record, message: Inbound, grant: Grant | None = None) -> None:
         self.transcript = transcript
         self.record = record
         self.message = message
+        self.context = Context(record.inbound, transcript.heading.key, grant or Grant())
         self.cancelled = False
 
     def __repr__(self) -> str:
@@ -173,7 +175,7 @@ class Agent:
                 return _failed_call(call, reason), Usage()
             case RunTool(call):
                 voice.activity(job.record.inbound, "tool", label(call))
-                result = await self._tools.run(call)
+                result = await self._tools.run(call, job.context)
                 return ToolEnded(call, result.text, result.is_error), Usage()
             case Finish():
                 raise AssertionError("a finished turn has nothing to perform")

@@ -263,7 +263,7 @@ class Service:
             record = transcript.begin(_user_line(order.id, order.message, now))
             self._sessions.touch(order.session_key, now, _session_fields(order.message))
             self._later("index", INDEX_PAUSE, self._write_index)
-        return Job(transcript, record, order.message)
+        return Job(transcript, record, order.message, order.grant)
 
     def _repeat(self, record: Record, done: Ended) -> None:
         for seq, text in record.says:

@@ -66,8 +66,8 @@ def serve(pipe: socket.socket) -> NoReturn:
     send_blocking(pipe, ZygoteReady())
     while True:
         order, fds = receive_blocking(pipe, reader)
-        if len(fds) != 2:
-            raise ProtocolViolation(f"ZygoteSpawn with {len(fds)} descriptors instead of 2")
+        if not isinstance(order, ZygoteSpawn) or len(fds) != 2:
+            raise ProtocolViolation(f"{type(order).__name__} with {len(fds)} descriptors")
         answer = spawn(order, fds[0], fds[1])
         for fd in fds:
             os.close(fd)

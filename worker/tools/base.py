@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from protocol.errors import OpenClawError
+from protocol.messages import Grant
 from worker.llm.base import ToolSpec
 
 #: Longest result a model is shown, in characters (SPEC 5.3).
@@ -24,12 +25,20 @@ class ToolResult(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
+class Context(msgspec.Struct, frozen=True):
+    """For which message a tool runs: its id in the router's spool, its session, and what its sender may have done."""
+
+    id: str = ""
+    session_key: str = ""
+    grant: Grant = Grant()
+
+
 class Tool(Protocol):
     """One tool. `run` never blocks the event loop for long and may be cancelled at any await."""
 
     spec: ToolSpec
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         """Raises ToolError."""
 
 

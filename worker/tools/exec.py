@@ -11,7 +11,7 @@ import msgspec
 
 from worker.llm.base import ToolSpec
 from worker.tools.access import FileAccess
-from worker.tools.base import ToolError, ToolResult, os_error, schema
+from worker.tools.base import Context, ToolError, ToolResult, os_error, schema
 from worker.tools.files import parse
 from worker.tools.processes import Capture, Command, Processes
 
@@ -55,7 +55,7 @@ class ExecTool:
         self._timeout = timeout
         self._shell = [*_dying_with_us(), next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh")]
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _Arguments)
         capture = Capture()
         command = self._start(wish, capture)

@@ -13,7 +13,7 @@ import msgspec
 
 from worker.llm.base import ToolSpec
 from worker.tools.access import FileAccess
-from worker.tools.base import MAX_RESULT, ToolError, ToolResult, os_error, schema
+from worker.tools.base import MAX_RESULT, Context, ToolError, ToolResult, os_error, schema
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class ReadTool:
     def __init__(self, access: FileAccess) -> None:
         self._access = access
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _ReadArguments)
         fd = self._access.open_read(wish.path)
         with os.fdopen(fd, "rb") as file:
@@ -131,7 +131,7 @@ class WriteTool:
     def __init__(self, access: FileAccess) -> None:
         self._access = access
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _WriteArguments)
         data = wish.content.encode("utf-8", "replace")
         await _somewhere(len(data), self._access, wish.path, data)
@@ -169,7 +169,7 @@ class EditTool:
     def __init__(self, access: FileAccess) -> None:
         self._access = access
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _EditArguments)
         edits = list(wish.edits)
         if wish.old_text is not None:

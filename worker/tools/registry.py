@@ -12,7 +12,7 @@ from protocol.slices import WorkerSlice
 from protocol.tool_policy import effective, emptied_by
 from worker.llm.base import ToolCall, ToolSpec
 from worker.tools.access import FileAccess
-from worker.tools.base import Tool, ToolError, ToolResult, failure, shorten
+from worker.tools.base import Context, Tool, ToolError, ToolResult, failure, shorten
 from worker.tools.exec import ExecTool
 from worker.tools.files import EditTool, ReadTool, WriteTool
 from worker.tools.processes import Processes
@@ -41,13 +41,13 @@ class Toolbox:
     def names(self) -> frozenset[str]:
         return frozenset(self._tools)
 
-    async def run(self, call: ToolCall) -> ToolResult:
+    async def run(self, call: ToolCall, context: Context) -> ToolResult:
         """Every failure is a result for the model; only cancellation escapes."""
         tool = self._tools.get(call.name)
         if tool is None or call.arguments is None:
             return failure(call.name, "Tool not found" if tool is None else "The arguments are not a JSON object")
         try:
-            result = await tool.run(call.arguments)
+            result = await tool.run(call.arguments, context)
         except ToolError as error:
             result = failure(call.name, str(error))
         except Exception as error:

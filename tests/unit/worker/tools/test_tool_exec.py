@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from worker.tools.access import FileAccess
-from worker.tools.base import ToolError, ToolResult
+from worker.tools.base import Context, ToolError, ToolResult
 from worker.tools.exec import ExecTool
 from worker.tools.processes import Capture, Processes, descendants
 
@@ -26,7 +26,7 @@ def tool(tmp_path: Path) -> ExecTool:
 
 
 async def run(tool: ExecTool, command: str, **arguments: Any) -> ToolResult:
-    return await tool.run({"command": command, **arguments})
+    return await tool.run({"command": command, **arguments}, Context())
 
 
 async def until(fact: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.tools.access import FileAccess
-from worker.tools.base import MAX_RESULT, Tool, ToolError
+from worker.tools.base import MAX_RESULT, Context, Tool, ToolError
 from worker.tools.files import EditTool, ReadTool, WriteTool
 
 
@@ -28,12 +28,12 @@ def access(workspace: Path, **fields: Any) -> FileAccess:
 
 
 async def use(tool: Tool, **arguments: Any) -> str:
-    return (await tool.run(arguments)).text
+    return (await tool.run(arguments, Context())).text
 
 
 async def error_of(tool: Tool, **arguments: Any) -> str:
     with pytest.raises(ToolError) as caught:
-        await tool.run(arguments)
+        await tool.run(arguments, Context())
     return str(caught.value)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from protocol.config import ToolList
 from protocol.slices import WorkerSlice
 from worker.llm.base import ToolCall, ToolSpec
-from worker.tools.base import MAX_RESULT, ToolResult
+from worker.tools.base import MAX_RESULT, Context, ToolResult
 from worker.tools.processes import Processes
 from worker.tools.registry import Toolbox, environment, file_access, toolbox
 
@@ -29,7 +29,7 @@ class Odd:
 
     spec = ToolSpec("odd", "Odd.", {})
 
-    async def run(self, arguments: dict[str, Any]) -> ToolResult:
+    async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         if arguments:
             raise KeyError("a secret detail")
         return ToolResult("x" * 50_000)
@@ -44,7 +44,7 @@ def test_a_denied_tool_is_neither_offered_nor_run(tmp_path: Path) -> None:
 
 async def test_calling_a_denied_tool_is_an_error_result(tmp_path: Path) -> None:
     tools = box(tmp_path, tool_layers=(ToolList(deny=("exec",)),))
-    result = await tools.run(ToolCall("1", "exec", {"command": "touch x"}))
+    result = await tools.run(ToolCall("1", "exec", {"command": "touch x"}), Context())
     assert result.is_error and '"error": "Tool not found"' in result.text
     assert not (tmp_path / "x").exists()
 
@@ -57,14 +57,14 @@ def test_an_allow_list_without_any_tool_is_a_problem(tmp_path: Path) -> None:
 
 async def test_failures_of_every_kind_are_results() -> None:
     tools = Toolbox({"odd": Odd()})
-    assert (await tools.run(ToolCall("1", "odd", None, "{"))).is_error
-    broken = await tools.run(ToolCall("1", "odd", {"a": 1}))
+    assert (await tools.run(ToolCall("1", "odd", None, "{"), Context())).is_error
+    broken = await tools.run(ToolCall("1", "odd", {"a": 1}), Context())
     assert "internal error (KeyError)" in broken.text and "secret" not in broken.text
-    assert len((await tools.run(ToolCall("1", "odd", {}))).text) == MAX_RESULT
+    assert len((await tools.run(ToolCall("1", "odd", {}), Context())).text) == MAX_RESULT
 
 
 async def test_a_tool_error_has_the_known_shape(tmp_path: Path) -> None:
-    result = await box(tmp_path).run(ToolCall("1", "read", {"path": "/nope"}))
+    result = await box(tmp_path).run(ToolCall("1", "read", {"path": "/nope"}), Context())
     assert '"error": "ENOENT: no such file or directory, access \'/nope\'"' in result.text
 
 
