@@ -53,6 +53,16 @@ class SandboxSettings(NamedTuple):
     prune: Mapping[str, int]
 
 
+class Seat(NamedTuple):
+    """Which worker: its agent, and the place where it works; at each there is one, or two while one takes over."""
+
+    agent: str
+    place: str = HOST
+
+    def __str__(self) -> str:
+        return self.agent if self.place == HOST else f"{self.agent} in {self.place}"
+
+
 class Placement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the sessions of one agent are worked on. The router and the supervisor ask the same one.
 

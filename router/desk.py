@@ -136,10 +136,9 @@ class Desk:
 
     def pending(self, agent: str) -> list[Pending]:
         """Messages of the agent's main session without an end yet."""
-        queue = self._turns.queue(agent)
-        rows = queue.rows() if queue else []
         key = self._main_key(agent)
-        return [Pending(row.id, row.message.text, row.message.at) for row in rows if row.session_key == key]
+        rows = [row for queue in self._turns.queues(agent) for row in queue.of(key)]
+        return [Pending(row.id, row.message.text, row.message.at) for row in rows]
 
     def subscribe(self, agent: str) -> Subscription:
         return self.watch(agent, self._main_key(agent))
@@ -166,9 +165,8 @@ class Desk:
             )
 
     def _view(self, agent: RouterAgent) -> AgentView:
-        queue = self._turns.queue(agent.id)
         trouble = self._trouble.get(agent.id, "")
-        waits = queue is not None and queue.current is None and queue.waiting
+        waits = any(queue.current is None and queue.waiting for queue in self._turns.queues(agent.id))
         state: Literal["ready", "starting", "trouble"] = "trouble" if trouble else "starting" if waits else "ready"
         return AgentView(
             id=agent.id,

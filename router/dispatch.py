@@ -1,4 +1,4 @@
-"""Which waiting message goes to which worker next: pure bookkeeping, one queue per agent.
+"""Which waiting message goes to which worker next: pure bookkeeping, one queue per agent and place.
 
 Theory. Messages of one session are answered in order, so a session has at most one message out. An agent has a credit:
 no more messages are out than its worker runs at once, so a dead worker takes few turns with it. A message is out *at a
@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from protocol.sandbox import Seat
 from router.spool.base import InboxRow
 
 #: A message that was out alone in so many crashes is given up (ARCHITECTURE 3).
@@ -31,10 +32,10 @@ class Delivery(NamedTuple):
 
 
 class AgentQueue:
-    """The unfinished messages of one agent."""
+    """The unfinished messages of one agent at one place."""
 
-    def __init__(self, agent: str, credit: int) -> None:
-        self.agent = agent
+    def __init__(self, seat: Seat, credit: int) -> None:
+        self.seat = seat
         self.credit = credit
         self.current: int | None = None
         self._rows: dict[str, InboxRow] = {}
@@ -81,6 +82,15 @@ class AgentQueue:
         """Deliver nothing more to that generation; what is out stays out."""
         if self.current == generation:
             self.current = None
+
+    def hand_over(self, stays: Callable[[str], bool]) -> list[InboxRow]:
+        """Take out the messages of sessions that do not stay here. One whose session has a message out stays until
+        that one has ended."""
+        leaving = [lane for session, lane in self._lanes.items() if not stays(session) and lane[0] not in self._out]
+        found = [self._rows[id] for lane in leaving for id in lane]
+        for row in found:
+            self.finish(row.id)
+        return found
 
     def finish(self, id: str) -> InboxRow | None:
         """The message is answered or buried. None when it is not (or no longer) ours."""
@@ -137,7 +147,7 @@ class AgentQueue:
         return [self._rows[id] for id in self._lanes.get(session_key, ())]
 
     def __repr__(self) -> str:
-        return f"<AgentQueue {self.agent} generation={self.current} waiting={self.waiting} out={self.out}>"
+        return f"<AgentQueue {self.seat} generation={self.current} waiting={self.waiting} out={self.out}>"
 
     def _choose(self) -> InboxRow | None:
         if self.current is None or not self._ready or len(self._out) >= self.credit:

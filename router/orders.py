@@ -64,7 +64,7 @@ class Orders:
         return HELP
 
     def _status(self, order: Order, target: Target) -> str:
-        queue = self._turns.queue(target.agent)
+        queue = self._turns.queue(target.agent, target.session_key)
         rows = queue.of(target.session_key) if queue else []
         out = sum(queue is not None and queue.owner(row.id) is not None for row in rows)
         lines = [

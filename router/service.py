@@ -19,6 +19,7 @@ from protocol import messages as m
 from protocol.envelope import Address, Outbound
 from protocol.link import RouterLinks
 from protocol.pipe import Pipe, PipeClosed
+from protocol.sandbox import Seat
 from protocol.slices import RouterSlice
 from protocol.tasks import Tasks
 from router.accounts import Accounts
@@ -94,9 +95,8 @@ class Router:
         served = (*self._slice.agents, *self._slice.leaving)
         self._reception.update(self._slice)
         self._desk.update(self._slice.agents, self._slice.default_agent)
-        self._turns.workers.update([agent.link for agent in served])
-        for agent, generation in self._boot.generations:
-            self._turns.workers.expect(agent, generation)
+        for started in self._boot.generations:
+            self._turns.workers.expect(started.link, started.generation)
         await self._turns.load(served)
         # From here on the platforms are asked for messages, so everything behind them must stand.
         await self._accounts.update(self._reception.accounts())
@@ -130,14 +130,16 @@ class Router:
     async def _obey(self, message: m.SupervisorToRouter, fds: list[int]) -> None:
         match message:
             case m.GenerationStarted():
-                self._turns.workers.expect(message.agent, message.generation)
+                self._turns.workers.expect(message.link, message.generation)
             case m.GenerationEnded():
-                self._turns.ended(message.agent, message.generation, message.crashed, message.reason)
+                self._turns.ended(
+                    Seat(message.agent, message.place), message.generation, message.crashed, message.reason
+                )
             case m.DrainWorker():
-                self._turns.retire(message.agent, message.generation)
+                self._turns.retire(Seat(message.agent, message.place), message.generation)
             case m.AgentTrouble():
                 self._desk.trouble(message.agent, message.reason)
-                self._turns.give_way(message.agent)
+                self._turns.give_way(Seat(message.agent, message.place))
             case m.OperatorHandover():
                 for fd in fds:
                     self._operators.take(fd)
@@ -154,7 +156,7 @@ class Router:
         """
         served = (*slice.agents, *slice.leaving)
         self._slice = slice
-        self._turns.workers.update([agent.link for agent in served])
+        self._turns.workers.keep({agent.id for agent in served})
         self._turns.update(served)
         self._reception.update(slice)
         self._desk.update(slice.agents, slice.default_agent)
@@ -165,8 +167,7 @@ class Router:
         log.info("configuration applied: %d agents, %d bindings", len(slice.agents), len(slice.bindings))
 
     def _unfinished(self, agent: str) -> int:
-        queue = self._turns.queue(agent)
-        return queue.waiting + queue.out if queue else 0
+        return sum(queue.waiting + queue.out for queue in self._turns.queues(agent))
 
     async def _stop(self, grace: float) -> None:
         """Take nothing new, let what is ready leave."""
@@ -187,6 +188,8 @@ class Router:
         while True:
             await asyncio.sleep(self._slice.heartbeat_seconds)
             self._turns.workers.heartbeat()
+            for seat in self._turns.unused(time.monotonic()):
+                self._report(m.WorkerUnused(agent=seat.agent, place=seat.place))
 
     async def _purge(self) -> None:
         while True:

@@ -10,13 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from protocol import messages as m
 from protocol.envelope import Address, Outbound
 from protocol.errors import Temporary
+from protocol.sandbox import Seat
 from protocol.slices import RouterAgent
 from protocol.tasks import Tasks
 from router import replies
@@ -39,6 +40,8 @@ MAX_LABEL = 200
 TYPING_AFTER, TYPING_EVERY = 0.4, 5.0
 #: Seconds a worker has to answer a question about its transcript.
 HISTORY_TIMEOUT = 5.0
+#: Seconds without anything to do after which the worker of a single session rests; its container is kept.
+REST_AFTER = 300.0
 
 Outcome = Literal["answered", "silent", "failed", "cancelled"]
 
@@ -46,6 +49,15 @@ FAREWELL = (
     "⚠️ Something went wrong while processing your request, three times in a row, so I gave it up. "
     "Please try again in other words, or use /new to start a fresh session."
 )
+
+
+class Calls(Protocol):
+    """Hears what workers ask of the router beyond their answers (`router.calls`)."""
+
+    def heard(
+        self, seat: Seat, generation: int, row: InboxRow | None, message: m.Request | m.ApprovalWanted | m.Elevate
+    ) -> None:
+        """`row` is the message in whose name it asks; None when that is not with this worker now."""
 
 
 class Turns:
@@ -64,18 +76,23 @@ class Turns:
         self._feed = feed
         self._tasks = tasks
         self._report = report
-        self._queues: dict[str, AgentQueue] = {}
-        self._wanted: set[str] = set()
+        self._agents: dict[str, RouterAgent] = {}
+        self._queues: dict[Seat, AgentQueue] = {}
+        self._wanted: set[Seat] = set()
+        self._unused: dict[Seat, float] = {}
         self._typing: dict[str, asyncio.TimerHandle] = {}
-        self._questions: dict[int, asyncio.Future[tuple[m.HistoryEntry, ...]]] = {}
+        self._questions: dict[int, tuple[Seat, asyncio.Future[tuple[Any, ...]]]] = {}
         self._question = 0
         self._growing: dict[str, Growing] = {}
         self._relay = Relay()
-        self._absent: set[str] = set()
+        self._absent: set[Seat] = set()
         #: Whether agents that got the same message answer one after the other (`broadcast.strategy`).
         self.sequential = False
         self.outbox = Outbox(spool, accounts, tasks, self._sent)
         self.workers: Workers
+        self.calls: Calls
+        #: What the sender of a message may have its agent do.
+        self.grant: Callable[[InboxRow], m.Grant] = lambda row: m.Grant()
 
     # --- what is there ------------------------------------------------------------------------------------------
 
@@ -87,114 +104,179 @@ class Turns:
         self.add(inbox)
 
     def update(self, agents: Iterable[RouterAgent]) -> None:
-        """Serve these agents. Messages of an agent that is gone become dead letters."""
-        wanted = {agent.id: agent for agent in agents}
-        for id, agent in wanted.items():
-            queue = self._queues.setdefault(id, AgentQueue(id, agent.max_concurrent))
-            queue.credit = agent.max_concurrent
-        for id in self._queues.keys() - wanted.keys():
-            for row in self._queues.pop(id).rows():
-                self._pass_on(row)
-                self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
+        """Serve these agents. Messages of an agent that is gone become dead letters, and those of a session that is
+        worked on elsewhere now go there."""
+        self._agents = {agent.id: agent for agent in agents}
+        for seat, queue in list(self._queues.items()):
+            if seat.agent in self._agents:
+                queue.credit = self._agents[seat.agent].max_concurrent
+                self._move(queue)
+            else:
+                del self._queues[seat]
+                for row in queue.rows():
+                    self._pass_on(row)
+                    self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
 
     def add(self, rows: Iterable[InboxRow]) -> None:
         """New messages, on disk already."""
-        touched: dict[str, None] = {}
+        touched: dict[Seat, None] = {}
         for row in rows:
-            queue = self._queues.get(row.agent)
+            queue = self._queue_for(row)
             if queue is None:
                 self._tasks.start(self._bury_orphan(row), f"bury {row.id}")
                 continue
             queue.add(row)
-            if self.sequential and row.agent not in self._absent and self._relay.join(row):
+            if self.sequential and queue.seat not in self._absent and self._relay.join(row):
                 queue.hold(row.id)
-            touched[row.agent] = None
+            touched[queue.seat] = None
             self._publish_question(row)
-        for agent in touched:
-            self._pump(agent)
+        for seat in touched:
+            self._pump(seat)
 
     def busy(self, agent: str, session_key: str) -> bool:
         """Whether an answer is being worked out in this session."""
-        queue = self._queues.get(agent)
-        return queue is not None and any(queue.owner(row.id) is not None for row in queue.of(session_key))
+        return any(queue.owner(row.id) is not None for queue in self.queues(agent) for row in queue.of(session_key))
 
     def stop(self, agent: str, session_key: str) -> None:
         """End what runs in a session, and forget what waits behind it."""
-        queue = self._queues.get(agent)
-        for row in queue.of(session_key) if queue else []:
-            assert queue is not None
-            generation = queue.owner(row.id)
-            if generation is not None:
-                self.workers.send(agent, generation, m.Cancel(id=row.id))
-            else:
-                self._withdraw(queue, row)
+        for queue in self.queues(agent):
+            for row in queue.of(session_key):
+                generation = queue.owner(row.id)
+                if generation is not None:
+                    self.workers.send(queue.seat, generation, m.Cancel(id=row.id))
+                else:
+                    self._withdraw(queue, row)
 
-    def give_way(self, agent: str) -> None:
-        """The agent cannot be started: until it can, nobody waits for its turn."""
-        self._absent.add(agent)
-        queue = self._queues.get(agent)
+    def give_way(self, seat: Seat) -> None:
+        """The worker cannot be started: until it can, nobody waits for its turn."""
+        self._absent.add(seat)
+        queue = self._queues.get(seat)
         for row in queue.rows() if queue else []:
             self._pass_on(row)
 
-    def queue(self, agent: str) -> AgentQueue | None:
-        return self._queues.get(agent)
+    def seat(self, agent: str, session_key: str) -> Seat | None:
+        """Where a session of the agent is worked on; None for an agent that is not served."""
+        known = self._agents.get(agent)
+        return Seat(agent, known.placement.place(agent, session_key)) if known else None
+
+    def queue(self, agent: str, session_key: str) -> AgentQueue | None:
+        """What is unfinished where this session is worked on."""
+        seat = self.seat(agent, session_key)
+        return self._queues.get(seat) if seat else None
+
+    def queues(self, agent: str) -> list[AgentQueue]:
+        """What the agent has not finished, one queue for each place."""
+        return [queue for seat, queue in self._queues.items() if seat.agent == agent]
+
+    def unused(self, now: float) -> list[Seat]:
+        """Workers of single sessions that have had nothing to do for REST_AFTER seconds, each named once."""
+        idle = {seat for seat, queue in self._queues.items() if self._may_rest(queue)}
+        self._unused = {seat: self._unused.get(seat, now) for seat in idle}
+        found = [seat for seat, since in self._unused.items() if now - since >= REST_AFTER]
+        for seat in found:
+            self._queues[seat].retire(self._queues[seat].current or 0)
+        return found
+
+    def _may_rest(self, queue: AgentQueue) -> bool:
+        return queue.current is not None and not queue.rows() and not self._is_fixed(queue.seat)
+
+    def _is_fixed(self, seat: Seat) -> bool:
+        agent = self._agents.get(seat.agent)
+        return agent is not None and seat.place in agent.placement.fixed(seat.agent)
+
+    def _queue_for(self, row: InboxRow) -> AgentQueue | None:
+        seat = self.seat(row.agent, row.session_key)
+        if seat is None:
+            return None
+        if seat not in self._queues:
+            self._queues[seat] = AgentQueue(seat, self._agents[row.agent].max_concurrent)
+        return self._queues[seat]
+
+    def _move(self, queue: AgentQueue) -> None:
+        """What is no longer worked on here goes where it is; what a worker has, it finishes first."""
+        rows = queue.hand_over(lambda session: self.seat(queue.seat.agent, session) == queue.seat)
+        for row in rows:
+            if (other := self._queue_for(row)) is not None:
+                other.add(row)
+        for seat in {other.seat for row in rows if (other := self._queue_for(row))}:
+            self._pump(seat)
 
     async def history(self, agent: str, session_key: str, limit: int) -> tuple[m.HistoryEntry, ...]:
-        """Ask the agent's worker for the end of a transcript. Raises Temporary when it cannot answer in time."""
-        queue = self._queues.get(agent)
-        if queue is None or queue.current is None:
-            self._want(agent)
+        """Ask the session's worker for the end of a transcript. Raises Temporary when it cannot answer in time."""
+        seat, queue = self.seat(agent, session_key), self.queue(agent, session_key)
+        if seat is None or queue is None or queue.current is None:
+            if seat is not None:
+                self._want(seat, session_key)
             raise Temporary(f"agent {agent} is starting", retry_after=1.0)
+
+        def ask(number: int) -> m.RouterToWorker:
+            return m.GetHistory(request=number, session_key=session_key, limit=limit)
+
+        answer = await self._ask(seat, queue.current, ask, HISTORY_TIMEOUT)
+        return tuple(answer)
+
+    async def probe(
+        self, seat: Seat, generation: int, targets: tuple[m.ProbeTarget, ...], timeout: float
+    ) -> tuple[m.Finding, ...]:
+        """Have a living worker try these attacks. Raises Temporary when it does not answer within `timeout` seconds."""
+        answer = await self._ask(seat, generation, lambda number: m.Probe(request=number, targets=targets), timeout)
+        return tuple(answer)
+
+    async def _ask(
+        self, seat: Seat, generation: int, make: Callable[[int], m.RouterToWorker], timeout: float
+    ) -> tuple[Any, ...]:
         self._question += 1
-        answer: asyncio.Future[tuple[m.HistoryEntry, ...]] = asyncio.get_running_loop().create_future()
-        self._questions[self._question] = answer
-        question = m.GetHistory(request=self._question, session_key=session_key, limit=limit)
+        number = self._question
+        answer: asyncio.Future[tuple[Any, ...]] = asyncio.get_running_loop().create_future()
+        self._questions[number] = seat, answer
         try:
-            self.workers.send(agent, queue.current, question)
-            async with asyncio.timeout(HISTORY_TIMEOUT):
+            self.workers.send(seat, generation, make(number))
+            async with asyncio.timeout(timeout):
                 return await answer
         except TimeoutError:
-            raise Temporary(f"agent {agent} did not answer in {HISTORY_TIMEOUT:g} s", retry_after=1.0) from None
+            raise Temporary(f"worker {seat} did not answer in {timeout:g} s", retry_after=1.0) from None
         finally:
-            self._questions.pop(question.request, None)
+            del self._questions[number]
 
     # --- what the supervisor says ---------------------------------------------------------------------------------
 
-    def retire(self, agent: str, generation: int) -> None:
+    def retire(self, seat: Seat, generation: int) -> None:
         """A newer generation is ready: the old one gets nothing more and finishes what it has."""
-        if queue := self._queues.get(agent):
+        if queue := self._queues.get(seat):
             queue.retire(generation)
-            self.workers.send(agent, generation, m.Drain())
+        self.workers.send(seat, generation, m.Drain())
 
-    def ended(self, agent: str, generation: int, crashed: bool, reason: str) -> None:
+    def ended(self, seat: Seat, generation: int, crashed: bool, reason: str) -> None:
         """The worker process is gone. What it had waits again, or is buried after its third crash."""
-        self.workers.forget(agent, generation)
-        queue = self._queues.get(agent)
+        self.workers.forget(seat, generation, close=not self._is_fixed(seat))
+        queue = self._queues.get(seat)
         if queue is None:
             return
         lost = queue.lose(generation)
         if crashed and lost:
-            log.warning("worker %s died (%s) with %d message(s); they wait for the next one", agent, reason, len(lost))
+            log.warning("worker %s died (%s) with %d message(s); they wait for the next one", seat, reason, len(lost))
             lost = [msgspec.structs.replace(row, crashes=row.crashes + 1) for row in lost]
             for row in lost:
                 queue.replace(row)
-            self._tasks.start(self._blame(queue, lost, reason), f"blame {agent}")
-        self._pump(agent)
+            self._tasks.start(self._blame(queue, lost, reason), f"blame {seat}")
+        self._move(queue)
+        self._pump(seat)
 
     # --- what workers say (workers.WorkerHandler) -------------------------------------------------------------------
 
-    def worker_up(self, agent: str, generation: int, hello: m.Hello) -> None:
-        queue = self._queues.get(agent)
-        if queue is None:
+    def worker_up(self, seat: Seat, generation: int, hello: m.Hello) -> None:
+        agent = self._agents.get(seat.agent)
+        if agent is None:
             return
-        self._wanted.discard(agent)
-        self._absent.discard(agent)
+        queue = self._queues.setdefault(seat, AgentQueue(seat, agent.max_concurrent))
+        self._wanted.discard(seat)
+        self._absent.discard(seat)
         # What is done there is not delivered again; its Done, with the outcome, follows.
         queue.connect(generation, (*hello.running, *hello.done))
-        self._pump(agent)
+        self._pump(seat)
 
-    def worker_said(self, agent: str, generation: int, message: m.WorkerToRouter) -> None:
-        queue = self._queues.get(agent)
+    def worker_said(self, seat: Seat, generation: int, message: m.WorkerToRouter) -> None:
+        queue = self._queues.get(seat)
         if queue is None:
             return
         match message:
@@ -210,7 +292,13 @@ class Turns:
                 doing = Doing(id=message.id, doing=message.doing, label=message.label[:MAX_LABEL])
                 self._watch(queue.get(message.id), doing)
             case m.History():
-                self._answer(message)
+                self._answer(seat, message.request, message.entries)
+            case m.Probed():
+                self._answer(seat, message.request, message.findings)
+            case m.Request() | m.ApprovalWanted() | m.Elevate():
+                # Only for a message that this very worker has: everything it asks for is asked in somebody's name.
+                has_it = queue.owner(message.turn) == generation
+                self.calls.heard(seat, generation, queue.get(message.turn) if has_it else None, message)
 
     async def _say(self, queue: AgentQueue, generation: int, say: m.Say) -> None:
         row = queue.get(say.id)
@@ -222,7 +310,7 @@ class Turns:
                 self._growing.pop(row.id, None)
                 self._watch(row, Said(id=row.id, seq=say.seq, text=answer.text, at=time.time()))
         # An id that has ended, or was never this agent's, is acknowledged too: nothing is stored, and nobody waits.
-        self.workers.send(queue.agent, generation, m.SayAck(id=say.id, seq=say.seq))
+        self.workers.send(queue.seat, generation, m.SayAck(id=say.id, seq=say.seq))
 
     def _reply_mode(self, address: Address) -> object:
         account = self._accounts.find(address.channel, address.account)
@@ -234,8 +322,9 @@ class Turns:
         self._growing.pop(id, None)
         if row is not None:
             self._pass_on(row)
-        self._tasks.start(self._record_end(queue.agent, generation, row, id, outcome, error[:500]), f"finish {id}")
-        self._pump(queue.agent)
+        self._tasks.start(self._record_end(queue.seat, generation, row, id, outcome, error[:500]), f"finish {id}")
+        self._move(queue)
+        self._pump(queue.seat)
 
     def _withdraw(self, queue: AgentQueue, row: InboxRow) -> None:
         """A message that no worker has is taken back by its sender."""
@@ -246,16 +335,16 @@ class Turns:
     def _pass_on(self, row: InboxRow) -> None:
         """Let the next agent of a sequential broadcast begin."""
         following = self._relay.leave(row)
-        if following is not None and (queue := self._queues.get(following.agent)):
+        if following is not None and (queue := self._queue_for(following)):
             queue.let_go(following.id)
-            self._pump(following.agent)
+            self._pump(queue.seat)
 
     async def _record_end(
-        self, agent: str, generation: int, row: InboxRow | None, id: str, outcome: Outcome, error: str
+        self, seat: Seat, generation: int, row: InboxRow | None, id: str, outcome: Outcome, error: str
     ) -> None:
         if row is not None:
             await self._end(row, outcome, error)
-        self.workers.send(agent, generation, m.DoneAck(id=id))
+        self.workers.send(seat, generation, m.DoneAck(id=id))
 
     async def _end(self, row: InboxRow, outcome: Outcome, error: str) -> None:
         await self._spool.finish(row.id, outcome, error, time.time())
@@ -265,26 +354,23 @@ class Turns:
 
     # --- sending it out ---------------------------------------------------------------------------------------------
 
-    def _pump(self, agent: str) -> None:
+    def _pump(self, seat: Seat) -> None:
         """Deliver what may go out now; ask for a worker when there is none."""
-        queue = self._queues.get(agent)
+        queue = self._queues.get(seat)
         if queue is None:
             return  # the agent was removed while something of its was being written down
-        for delivery in queue.next():
-            row = delivery.row
-            sent = self.workers.send(
-                agent, delivery.generation, m.Deliver(id=row.id, session_key=row.session_key, message=row.message)
-            )
-            if not sent:
-                queue.lose(delivery.generation)
+        for generation, row in queue.next():
+            order = m.Deliver(id=row.id, session_key=row.session_key, message=row.message, grant=self.grant(row))
+            if not self.workers.send(seat, generation, order):
+                queue.lose(generation)
                 break
         if queue.current is None and queue.waiting:
-            self._want(agent)
+            self._want(seat, next(row.session_key for row in queue.rows() if queue.owner(row.id) is None))
 
-    def _want(self, agent: str) -> None:
-        if agent in self._queues and agent not in self._wanted:
-            self._wanted.add(agent)
-            self._report(m.WorkerWanted(agent=agent))
+    def _want(self, seat: Seat, session_key: str) -> None:
+        if seat.agent in self._agents and seat not in self._wanted:
+            self._wanted.add(seat)
+            self._report(m.WorkerWanted(agent=seat.agent, place=seat.place, session_key=session_key))
 
     async def _blame(self, queue: AgentQueue, rows: list[InboxRow], reason: str) -> None:
         await self._spool.blame([row.id for row in rows])
@@ -300,7 +386,7 @@ class Turns:
         farewell = Outbound(key=part_key(row.id, MAX_SEQ, 0), address=row.message.reply, text=FAREWELL)
         self.outbox.resume(await self._spool.bury(row.id, reason, [farewell], time.time()))
         self._watch(row, Ended(id=row.id, outcome="failed", error=reason))
-        self._pump(queue.agent)
+        self._pump(queue.seat)
 
     async def _bury_orphan(self, row: InboxRow) -> None:
         log.error("message %s is a dead letter: agent %s is not in the configuration any more", row.id, row.agent)
@@ -310,9 +396,8 @@ class Turns:
 
     def running(self, session_key: str, agent: str) -> list[Event]:
         """What a new watcher of a session must know: the live text of its running turns."""
-        queue = self._queues.get(agent)
-        rows = queue.rows() if queue else []
-        return [self._growing[row.id] for row in rows if row.session_key == session_key and row.id in self._growing]
+        rows = [row for queue in self.queues(agent) for row in queue.of(session_key)]
+        return [self._growing[row.id] for row in rows if row.id in self._growing]
 
     def _publish_question(self, row: InboxRow) -> None:
         inbound = row.message
@@ -339,10 +424,10 @@ class Turns:
     def _sent(self, row: OutboxRow) -> None:
         self._stop_typing(row.inbound)
 
-    def _answer(self, history: m.History) -> None:
-        waiting = self._questions.get(history.request)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(history.entries)
+    def _answer(self, seat: Seat, request: int, entries: tuple[Any, ...]) -> None:
+        asked, waiting = self._questions.get(request, (None, None))
+        if asked == seat and waiting is not None and not waiting.done():
+            waiting.set_result(entries)
 
     def _start_typing(self, queue: AgentQueue, id: str) -> None:
         row = queue.get(id)

@@ -1,4 +1,4 @@
-"""The workers as the router sees them: one link socket per agent, and on it one or two generations.
+"""The workers as the router sees them: one link socket per agent and place, and on it one or two generations.
 
 Says to the supervisor what only the router can see (ready, silent, drained, misbehaving) and to the dispatcher what a
 worker said. A worker is treated as hostile: which agent it is follows from the socket, which messages it may send from
@@ -8,12 +8,13 @@ the phase, and a violation ends that generation with a name for it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from protocol import messages as m
 from protocol.errors import ProtocolViolation
 from protocol.link import AgentSocket, PeerGone, RouterLinks
+from protocol.sandbox import Seat
 from protocol.slices import AgentLink
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ UNANSWERED_PINGS = 3
 class WorkerHandler(Protocol):
     """Who hears what workers say."""
 
-    def worker_up(self, agent: str, generation: int, hello: m.Hello) -> None:
+    def worker_up(self, seat: Seat, generation: int, hello: m.Hello) -> None:
         """Hello was said and is answered; deliveries may begin."""
 
-    def worker_said(self, agent: str, generation: int, message: m.WorkerToRouter) -> None:
+    def worker_said(self, seat: Seat, generation: int, message: m.WorkerToRouter) -> None:
         """Anything after Hello, except Pong and Drained."""
 
 
@@ -63,33 +64,53 @@ class Workers:
         self._handler = handler
         self._report = report
         self._life = router_life
-        self._slots: dict[str, _Slot] = {}
+        self._slots: dict[Seat, _Slot] = {}
         self._ping = 0
 
-    def update(self, links: Sequence[AgentLink]) -> None:
-        """Bind the links of these agents and no others; unchanged ones are not touched."""
-        wanted = {link.agent: link for link in links}
-        for agent, slot in list(self._slots.items()):
-            if wanted.get(agent) != slot.link:
-                slot.socket.close()
-                del self._slots[agent]
-        for agent, link in wanted.items():
-            if agent not in self._slots:
-                self._slots[agent] = _Slot(link, self._bind(link))
+    def keep(self, agents: Collection[str]) -> None:
+        """Close the links of all other agents."""
+        for seat in [seat for seat in self._slots if seat.agent not in agents]:
+            self._close(seat)
 
-    def expect(self, agent: str, generation: int) -> None:
-        """The supervisor started this generation: its Hello will be taken."""
-        if slot := self._slots.get(agent):
-            slot.generations[generation] = _Generation()
+    def expect(self, link: AgentLink, generation: int) -> None:
+        """The supervisor started this generation: its Hello will be taken. A link that is new or other is bound."""
+        seat = Seat(link.agent, link.place)
+        slot = self._slots.get(seat)
+        if slot is not None and slot.link != link:
+            self._close(seat)
+            slot = None
+        if slot is None:
+            slot = self._slots[seat] = _Slot(link, self._bind(seat, link))
+        slot.generations[generation] = _Generation()
 
-    def forget(self, agent: str, generation: int) -> None:
-        """The generation has ended."""
-        if slot := self._slots.get(agent):
+    def forget(self, seat: Seat, generation: int, *, close: bool = False) -> None:
+        """The generation has ended. With `close` its link goes when it was the last one: nobody is expected there."""
+        if slot := self._slots.get(seat):
             slot.generations.pop(generation, None)
+            if close and not slot.generations:
+                self._close(seat)
 
-    def send(self, agent: str, generation: int, message: m.RouterToWorker) -> bool:
+    def living(self) -> list[tuple[Seat, int]]:
+        """The newest generation of each worker that has said Hello."""
+        greeted = {
+            seat: [number for number, one in slot.generations.items() if one.greeted and not one.refused]
+            for seat, slot in self._slots.items()
+        }
+        return [(seat, max(numbers)) for seat, numbers in greeted.items() if numbers]
+
+    def misbehaved(self, seat: Seat, number: int, reason: str) -> None:
+        """Nothing is heard from that generation any more, and the supervisor replaces it."""
+        slot = self._slots.get(seat)
+        generation = slot.generations.get(number) if slot else None
+        if generation is None or generation.refused:
+            return
+        generation.refused = True
+        log.error("worker %s generation %d broke the protocol: %s; it will be replaced", seat, number, reason)
+        self._report(m.WorkerMisbehaved(agent=seat.agent, place=seat.place, generation=number, reason=reason))
+
+    def send(self, seat: Seat, generation: int, message: m.RouterToWorker) -> bool:
         """False when that generation cannot take it now; it will say Hello again or be reported as ended."""
-        slot = self._slots.get(agent)
+        slot = self._slots.get(seat)
         if slot is None:
             return False
         try:
@@ -102,58 +123,59 @@ class Workers:
     def heartbeat(self) -> None:
         """Call once per heartbeat interval: pings everybody, reports who went silent."""
         self._ping += 1
-        for agent, slot in self._slots.items():
+        for seat, slot in self._slots.items():
             for number, generation in slot.generations.items():
                 if generation.greeted and not generation.refused:
-                    self._check(agent, number, generation)
+                    self._check(seat, number, generation)
 
     def close(self) -> None:
         for slot in self._slots.values():
             slot.socket.close()
         self._slots.clear()
 
-    def _bind(self, link: AgentLink) -> AgentSocket:
+    def _bind(self, seat: Seat, link: AgentLink) -> AgentSocket:
         return self._links.bind(
-            link.agent,
+            f"{seat.agent}@{seat.place}",
             link.socket,
             secret=link.router_secret,
             worker_public=link.worker_public,
-            on_message=lambda generation, data: self._receive(link.agent, generation, data),
+            on_message=lambda generation, data: self._receive(seat, generation, data),
         )
 
-    def _check(self, agent: str, number: int, generation: _Generation) -> None:
+    def _close(self, seat: Seat) -> None:
+        self._slots.pop(seat).socket.close()
+
+    def _check(self, seat: Seat, number: int, generation: _Generation) -> None:
         if generation.unanswered >= UNANSWERED_PINGS and not generation.reported_silent:
             generation.reported_silent = True
-            self._report(m.WorkerSilent(agent=agent, generation=number))
+            self._report(m.WorkerSilent(agent=seat.agent, place=seat.place, generation=number))
         generation.unanswered += 1
-        self.send(agent, number, m.Ping(n=self._ping))
+        self.send(seat, number, m.Ping(n=self._ping))
 
-    def _receive(self, agent: str, number: int, data: bytes) -> None:
-        generation = self._slots[agent].generations.get(number)
+    def _receive(self, seat: Seat, number: int, data: bytes) -> None:
+        generation = self._slots[seat].generations.get(number)
         if generation is None or generation.refused:
             return
         try:
-            self._accept(agent, number, generation, m.worker_to_router.decode(data))
+            self._accept(seat, number, generation, m.worker_to_router.decode(data))
         except ProtocolViolation as error:
-            generation.refused = True
-            log.error("worker %s generation %d broke the protocol: %s; it will be replaced", agent, number, error)
-            self._report(m.WorkerMisbehaved(agent=agent, generation=number, reason=str(error)))
+            self.misbehaved(seat, number, str(error))
 
-    def _accept(self, agent: str, number: int, generation: _Generation, message: Any) -> None:
+    def _accept(self, seat: Seat, number: int, generation: _Generation, message: Any) -> None:
         match message:
             case m.Hello():
-                self._greet(agent, number, generation, message)
+                self._greet(seat, number, generation, message)
             case _ if not generation.greeted:
                 raise ProtocolViolation(f"{type(message).__name__} before Hello")
             case m.Pong():
                 generation.unanswered = 0
                 generation.reported_silent = False
             case m.Drained():
-                self._report(m.WorkerDrained(agent=agent, generation=number))
+                self._report(m.WorkerDrained(agent=seat.agent, place=seat.place, generation=number))
             case _:
-                self._handler.worker_said(agent, number, message)
+                self._handler.worker_said(seat, number, message)
 
-    def _greet(self, agent: str, number: int, generation: _Generation, hello: m.Hello) -> None:
+    def _greet(self, seat: Seat, number: int, generation: _Generation, hello: m.Hello) -> None:
         if hello.version != m.PROTOCOL_VERSION or hello.generation != number:
             raise ProtocolViolation(
                 f"Hello with version {hello.version} (ours {m.PROTOCOL_VERSION}) and generation {hello.generation}"
@@ -161,7 +183,7 @@ class Workers:
         first = not generation.greeted
         generation.greeted = True
         generation.unanswered = 0
-        self.send(agent, number, m.Welcome(version=m.PROTOCOL_VERSION, router=self._life))
+        self.send(seat, number, m.Welcome(version=m.PROTOCOL_VERSION, router=self._life))
         if first:
-            self._report(m.WorkerReady(agent=agent, generation=number))
-        self._handler.worker_up(agent, number, hello)
+            self._report(m.WorkerReady(agent=seat.agent, place=seat.place, generation=number))
+        self._handler.worker_up(seat, number, hello)

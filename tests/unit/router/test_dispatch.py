@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.envelope import Address, Inbound, Peer, Sender
+from protocol.sandbox import Seat
 from router.dispatch import AgentQueue
 from router.spool.base import InboxRow
 
@@ -26,7 +27,7 @@ def row(id: str, session: str = "s", crashes: int = 0) -> InboxRow:
 
 
 def queue(*rows: InboxRow, credit: int = 4, generation: int | None = 1) -> AgentQueue:
-    made = AgentQueue("main", credit)
+    made = AgentQueue(Seat("main"), credit)
     for one in rows:
         made.add(one)
     if generation is not None:
@@ -130,7 +131,7 @@ _steps = st.lists(
 def test_whatever_happens_no_message_is_lost_none_is_out_twice_and_sessions_keep_their_order(
     steps: list[tuple[str, int]],
 ) -> None:
-    made, generation, made_rows, ended = AgentQueue("main", 3), 0, 0, set[str]()
+    made, generation, made_rows, ended = AgentQueue(Seat("main"), 3), 0, 0, set[str]()
     order: dict[str, list[str]] = {}
     for step, number in steps:
         match step:

@@ -11,7 +11,8 @@ import pytest
 from protocol import messages as m
 from protocol.config import Binding, GroupChat, Identity, Match, Messages, Session
 from protocol.envelope import Address, Inbound, Peer, Sender
-from protocol.slices import AgentLink, RouterAgent, RouterSlice
+from protocol.sandbox import Seat
+from protocol.slices import RouterAgent, RouterSlice
 from protocol.tasks import Tasks
 from router.accounts import Account, Accounts
 from router.channels.fake import FakeChannel
@@ -32,11 +33,11 @@ class Wire:
     def __init__(self) -> None:
         self.said: list[tuple[str, m.RouterToWorker]] = []
 
-    def send(self, agent: str, generation: int, message: m.RouterToWorker) -> bool:
-        self.said.append((agent, message))
+    def send(self, seat: Seat, generation: int, message: m.RouterToWorker) -> bool:
+        self.said.append((seat.agent, message))
         return True
 
-    def forget(self, agent: str, generation: int) -> None:
+    def forget(self, seat: Seat, generation: int, *, close: bool = False) -> None:
         return None
 
     def delivered(self) -> list[tuple[str, str]]:
@@ -47,9 +48,8 @@ class Wire:
 
 
 def agent(id: str, *patterns: str) -> RouterAgent:
-    link = AgentLink(agent=id, socket="", router_secret="", router_public="", worker_public="")
     chat = GroupChat(mention_patterns=patterns or None)
-    return RouterAgent(id=id, name=id, link=link, max_concurrent=4, group_chat=chat, identity=Identity(name=id))
+    return RouterAgent(id=id, name=id, max_concurrent=4, group_chat=chat, identity=Identity(name=id))
 
 
 class Stage:
@@ -87,7 +87,7 @@ class Stage:
         self.reception.update(slice)
         self.turns.update(slice.agents)
         for one in slice.agents:
-            self.turns.worker_up(one.id, 1, m.Hello(version=m.PROTOCOL_VERSION, generation=1))
+            self.turns.worker_up(Seat(one.id), 1, m.Hello(version=m.PROTOCOL_VERSION, generation=1))
         await self.accounts.update(self.reception.accounts())
         account = self.accounts.find("fake", "default")
         assert account is not None
@@ -105,7 +105,7 @@ class Stage:
         )  # fmt: skip
 
     def done(self, deliver: m.Deliver, agent: str) -> None:
-        self.turns.worker_said(agent, 1, m.Done(id=deliver.id, outcome="answered"))
+        self.turns.worker_said(Seat(agent), 1, m.Done(id=deliver.id, outcome="answered"))
 
     async def texts(self, count: int) -> list[str]:
         return [one.text for one in await self.channel.wait_sent(count)]
@@ -208,7 +208,7 @@ async def test_in_sequence_the_next_agent_begins_when_the_one_before_has_ended(m
     stage = await make(broadcast={"strategy": "sequential", "g": ["b", "a", "c"]})
     await stage.receive(stage.message("all of you", mentioned=True))
     assert stage.wire.delivered() == [("b", "agent:b:fake:group:g")]
-    stage.turns.worker_said("b", 1, m.Done(id=stage.wire.last().id, outcome="failed", error="broken"))
+    stage.turns.worker_said(Seat("b"), 1, m.Done(id=stage.wire.last().id, outcome="failed", error="broken"))
     assert [name for name, _ in stage.wire.delivered()] == ["b", "a"]
     stage.done(stage.wire.last(), "a")
     assert [name for name, _ in stage.wire.delivered()] == ["b", "a", "c"]
@@ -219,7 +219,7 @@ async def test_in_sequence_an_agent_that_cannot_start_gives_way(make: Any) -> No
     stage.turns.ended("b", 1, False, "stopped")
     await stage.receive(stage.message("all of you", mentioned=True))
     assert stage.wire.delivered() == []
-    stage.turns.give_way("b")
+    stage.turns.give_way(Seat("b"))
     assert [name for name, _ in stage.wire.delivered()] == ["a"]
     stage.done(stage.wire.last(), "a")
     await stage.receive(stage.message("and again", mentioned=True))
@@ -256,7 +256,7 @@ async def test_stop_cancels_what_runs_and_takes_back_what_waits(make: Any) -> No
     await stage.receive(stop)
     assert stage.wire.said[-1] == ("c", m.Cancel(id=running.id))
     assert await stage.texts(1) == ["⚙️ Agent was aborted."]
-    stage.turns.worker_said("c", 1, m.Done(id=running.id, outcome="cancelled"))
+    stage.turns.worker_said(Seat("c"), 1, m.Done(id=running.id, outcome="cancelled"))
     await stage.receive(stage.message("new work", direct))
     assert stage.wire.last().message.text == "new work"
     await stage.receive(stop)
@@ -280,7 +280,7 @@ async def test_an_answer_quotes_as_the_account_says_and_as_the_agent_asks(make: 
     await stage.receive(stage.message("hello", Peer("direct", OWNER)))
     deliver = stage.wire.last()
     for seq, text in enumerate(("one", "two", "[[reply_to:12]] three")):
-        stage.turns.worker_said("c", 1, m.Say(id=deliver.id, seq=seq, text=text))
+        stage.turns.worker_said(Seat("c"), 1, m.Say(id=deliver.id, seq=seq, text=text))
         await stage.channel.wait_sent(seq + 1)
     assert [(one.text, one.address.reply_to) for one in stage.channel.sent] == [
         ("one", "1"), ("two", None), ("three", "12")
