@@ -216,7 +216,7 @@ async def test_in_sequence_the_next_agent_begins_when_the_one_before_has_ended(m
 
 async def test_in_sequence_an_agent_that_cannot_start_gives_way(make: Any) -> None:
     stage = await make(broadcast={"strategy": "sequential", "g": ["b", "a"]})
-    stage.turns.ended("b", 1, False, "stopped")
+    stage.turns.ended(Seat("b"), 1, False, "stopped")
     await stage.receive(stage.message("all of you", mentioned=True))
     assert stage.wire.delivered() == []
     stage.turns.give_way(Seat("b"))
