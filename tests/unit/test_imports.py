@@ -32,6 +32,7 @@ PURE = (
     "protocol.envelope",
     "protocol.errors",
     "protocol.ids",
+    "protocol.isolation",
     "protocol.messages",
     "protocol.routes",
     "protocol.sandbox",
