@@ -405,6 +405,13 @@ class RunElevated(_Message, frozen=True, kw_only=True):
     timeout: float
 
 
+class RememberApproval(_Message, frozen=True, kw_only=True):
+    """An approver said "always": these programs of that agent need no question any more."""
+
+    agent: str
+    patterns: tuple[str, ...]
+
+
 class WorkerSilent(_Message, frozen=True, kw_only=True):
     """Connected, but did not answer Ping in time."""
 
@@ -448,6 +455,7 @@ RouterToSupervisor = (
     | WorkerMisbehaved
     | AgentIdle
     | RunElevated
+    | RememberApproval
 )
 
 

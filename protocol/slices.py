@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from protocol.approvals import ElevatedRules, ExecPolicy
 from protocol.config import Binding, GroupChat, Identity, Messages, Session, ToolList
 from protocol.sandbox import HOST, Placement
 
@@ -52,6 +53,7 @@ class RouterAgent(_Slice, frozen=True, kw_only=True):
     max_concurrent: int
     placement: Placement = Placement()
     tools: ToolRules = ToolRules()
+    elevated: ElevatedRules = ElevatedRules()
     group_chat: GroupChat = GroupChat()
     identity: Identity = Identity()
 
@@ -137,6 +139,7 @@ class WorkerSlice(_Slice, frozen=True, kw_only=True):
     tool_profile_also: tuple[str, ...] = ()
     tool_layers: tuple[ToolList, ...] = ()
     exec_timeout: int = 1800
+    exec_policy: ExecPolicy = ExecPolicy()
     workspace_only: bool = False
     forbidden_paths: tuple[str, ...] = ()
     allowed_paths: tuple[str, ...] = ()
