@@ -1,6 +1,7 @@
 """Whether a configuration makes sense: its schema, and the rules across fields.
 
-Reports everything at once. Problems stop the gateway, warnings do not. Pure: values in, findings out.
+Reports everything at once. Problems stop the gateway, warnings do not. Values in, findings out; the disk is asked only
+where links of bound folders lead (`binds`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Any
 
+import msgspec
+
 from protocol.config import Config
 from protocol.ids import normalize_agent_id, normalize_channel
 from protocol.paths import Paths
-from supervisor.config import channel_schema
+from supervisor.config import agents as roster
+from supervisor.config import binds, channel_schema, sandbox_check
 from supervisor.config.channels import LABELS, TOKEN_KEYS, account_ids, default_account_id, sections
 from supervisor.config.legacy import BIND
 from supervisor.config.problems import Problem, dotted
+from supervisor.config.salvage import salvage
 from supervisor.config.secretrefs import check as check_ref
 from supervisor.config.secretrefs import is_ref
 from supervisor.config.shape import listed, place
@@ -71,6 +76,13 @@ def _across(value: Mapping[str, Any], paths: Paths) -> Iterator[Problem]:
         yield from _open_without_star(name, section)
         yield from _shared_tokens(name, section)
     yield from _everywhere(value, ())
+    yield from _binds(value, paths)
+
+
+def _binds(value: Mapping[str, Any], paths: Paths) -> Iterator[Problem]:
+    """Against the disk, for what is left of a configuration without its mistakes of form."""
+    _, config = salvage({"agents": value.get("agents") or {}, "session": value.get("session") or {}})
+    yield from binds.problems(config, paths)
 
 
 def _everywhere(value: Any, at: tuple[str | int, ...]) -> Iterator[Problem]:
@@ -100,15 +112,11 @@ def _object(value: Mapping[str, Any], at: tuple[str | int, ...]) -> Iterator[Pro
         message = "this is a login of a consumer subscription; providers forbid sharing it, use an API key"
         yield Problem(dotted((*at, "apiKey")), message)
     if at[-2:] == ("sandbox", "docker"):
-        yield from _network(value.get("network"), (*at, "network"))
+        yield from sandbox_check.problems(value, at)
+    if at[:1] == ("agents",) and at[-1] == "sandbox":
+        yield from sandbox_check.sandbox_problems(value, at)
     if isinstance(value.get("apiRoot"), str) and "/bot" in value["apiRoot"]:
         yield Problem(dotted((*at, "apiRoot")), "must be the root of the API, without /bot<token>")
-
-
-def _network(network: Any, at: tuple[str | int, ...]) -> Iterator[Problem]:
-    if network == "host" or str(network).startswith("container:"):
-        message = f'Sandbox security: network mode "{network}" is blocked. Use "bridge" or "none" instead.'
-        yield Problem(dotted(at), message)
 
 
 def _agents(value: Mapping[str, Any]) -> list[tuple[int, str, Mapping[str, Any]]]:
@@ -206,11 +214,29 @@ def _agent_warnings(value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _sandbox_warnings(value: Mapping[str, Any]) -> Iterator[str]:
-    """Containers are not built yet: what is asked for and not had must not pass in silence."""
-    shared = _dict(_dict(_dict(value, "agents"), "defaults"), "sandbox").get("mode")
-    modes = {agent: _dict(entry, "sandbox").get("mode") or shared or "off" for _, agent, entry in _agents(value)}
-    if named := ", ".join(agent for agent, mode in modes.items() if mode != "off"):
-        yield f"sandbox: no containers in this build: {named} without exec, and with files of the workspace only"
+    """Of agents as they are after the defaults; `value` is a whole configuration."""
+    config = msgspec.convert({"agents": value.get("agents") or {}}, Config, strict=False)
+    tools = _dict(value, "tools")
+    listed = [_sandboxed(config, tools, *one) for one in _agents(value)] or [_sandboxed(config, tools, -1, "main", {})]
+    yield from sandbox_check.warnings(tuple(listed))
+
+
+def _sandboxed(
+    config: Config, tools: Mapping[str, Any], index: int, agent: str, entry: Mapping[str, Any]
+) -> sandbox_check.Sandboxed:
+    settings = roster.sandbox(config, agent)
+    allowed = (_dict(_dict(_dict(one, "tools"), "sandbox"), "tools").get("allow") for one in (entry, {"tools": tools}))
+    return sandbox_check.Sandboxed(
+        at=dotted(("agents", "list", index)) if index >= 0 else "agents.defaults",
+        agent=agent,
+        tenant=str(entry.get("tenant") or "").strip(),
+        own=_dict(entry, "sandbox"),
+        mode=settings.mode,
+        scope=settings.scope,
+        access=settings.workspace_access,
+        docker=settings.docker,
+        tools=tuple(next((one for one in allowed if isinstance(one, list)), ())),
+    )
 
 
 def _binding_warnings(value: Mapping[str, Any]) -> Iterator[str]:

@@ -72,6 +72,8 @@ PURE = (
     "router.channels.telegram.parse",
     "router.channels.telegram.render",
     "router.tenants",
+    "supervisor.config.bind_rules",
+    "supervisor.config.sandbox_check",
     "supervisor.policy",
     "worker.llm.sse",
     "worker.prompt",
