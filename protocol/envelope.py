@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from protocol.config import ToolList
+
 PeerKind = Literal["direct", "group", "channel"]
 
 #: Longest text accepted from a platform, in characters. Longer ones are cut by the channel with a visible mark.
@@ -71,14 +73,28 @@ class Address(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reply_to: str | None = None
 
 
+class Relayed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which session of which agent wrote a message that no person did.
+
+    `hops` counts the sessions it came through since a person wrote; `layers` are what that person's words may do, so
+    that nobody gets more tools by having his agent ask another session.
+    """
+
+    agent: str
+    session_key: str
+    hops: int = 1
+    layers: tuple[ToolList, ...] = ()
+
+
 class Inbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One message from outside.
 
     `message_id` is unique within (channel, account) and is what makes a repeated update harmless. `mentioned` is
     None where the platform has no mentions. `at` is seconds since the epoch, by the platform's clock.
 
-    The last two are the router's own: `history` is what was written in the group since the last answer, `command` the
-    authorised command that this message is (`new`, `reset`; `text` is then what followed it).
+    The last three are the router's own: `history` is what was written in the group since the last answer, `command` the
+    authorised command that this message is (`new`, `reset`; `text` is then what followed it), `relayed` says that it
+    comes from another session.
     """
 
     channel: str
@@ -99,6 +115,7 @@ class Inbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     subject: str = ""
     history: tuple[Earlier, ...] = ()
     command: str = ""
+    relayed: Relayed | None = None
 
 
 class Outbound(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

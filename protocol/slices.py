@@ -5,7 +5,7 @@ A slice has no field for what its process must not know (ARCHITECTURE 1, table "
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -45,6 +45,22 @@ class ToolRules(_Slice, frozen=True, kw_only=True):
     inside: ToolList = ToolList()
 
 
+class Reach(_Slice, frozen=True, kw_only=True):
+    """How far the tools of agents reach beyond their own session (SPEC 5.5, 6.2). Nothing set means: nowhere.
+
+    `allow` are the agents that may talk to each other when `agent_to_agent` is on, `*` for all. `visibility` is empty
+    where nobody configured it. `inside_spawned` clamps sandboxed sessions to their own tree. `same_channel` lets an
+    agent write to another conversation on the account it is asked on. `max_hops` bounds chains of agents.
+    """
+
+    agent_to_agent: bool = False
+    allow: tuple[str, ...] = ()
+    visibility: Literal["", "self", "tree", "agent", "all"] = ""
+    inside_spawned: bool = True
+    same_channel: bool = True
+    max_hops: int = 5
+
+
 class RouterAgent(_Slice, frozen=True, kw_only=True):
     """What the router may know of an agent: for routing, mentions, tool policy and the page; no model, key or file."""
 
@@ -74,6 +90,7 @@ class RouterSlice(_Slice, frozen=True, kw_only=True):
     messages: Messages
     broadcast: dict[str, Any]
     commands: dict[str, Any] = {}
+    reach: Reach = Reach()
     spool: str
     credentials: str
     host: str

@@ -80,6 +80,22 @@ def effective(
     return frozenset(tool for tool in tools if all(admits(layer, tool) for layer in (*first, *layers)))
 
 
+def for_turn(
+    tools: Iterable[str],
+    profile: str,
+    layers: Sequence[ToolList],
+    also: Sequence[str] = (),
+    *,
+    granted: Sequence[ToolList] = (),
+    owner: bool = False,
+) -> frozenset[str]:
+    """What one turn may use: the agent's policy, then what its group and sender leave (`granted`), then who he is.
+
+    Asked by the worker before it offers or runs anything, and by the router before it does anything for a worker.
+    """
+    return for_sender(effective(tools, profile, (*layers, *granted), also), owner)
+
+
 def profile_layer(profile: str, also: Sequence[str] = ()) -> tuple[ToolList, ...]:
     """A profile as a layer; none for `full`, nothing and unknown names, which restrict nothing."""
     known = PROFILES.get(profile.strip().lower())

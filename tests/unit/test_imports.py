@@ -57,6 +57,7 @@ PURE = (
     "router.mentions",
     "router.pairing",
     "router.platforms",
+    "router.policy",
     "router.prover",
     "router.relay",
     "router.replies",
