@@ -5,6 +5,7 @@ Defaults and overrides: SPEC 1.1. Nothing here touches the disk.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import msgspec
 
 from protocol.errors import UserError
 from protocol.ids import DEFAULT_AGENT_ID
+from protocol.sandbox import HOST
 
 #: `sun_path` holds 108 bytes with its terminating zero (unix(7)).
 MAX_SOCKET_PATH = 107
@@ -21,6 +23,11 @@ def _expand(text: str, home: Path) -> Path:
     if text == "~":
         return home
     return home / text[2:] if text.startswith("~/") else Path(text)
+
+
+def _short(name: str) -> str:
+    """Socket paths have little room."""
+    return hashlib.sha256(name.encode()).hexdigest()[:8]
 
 
 class Paths(msgspec.Struct, frozen=True):
@@ -119,12 +126,16 @@ class Paths(msgspec.Struct, frozen=True):
     def control_socket(self) -> Path:
         return self.socket(self.run / "control.sock")
 
-    def link_folder(self, agent_id: str) -> Path:
-        """Holds only this agent's link socket, so that a container can be given just this."""
-        return self.run / "w" / agent_id
+    def link_folder(self, agent_id: str, place: str = HOST) -> Path:
+        """Holds only this worker's link socket, so that a container can be given just this."""
+        return self.run / "w" / (agent_id if place == HOST else f"{agent_id}.{_short(place)}")
 
-    def link_socket(self, agent_id: str) -> Path:
-        return self.socket(self.link_folder(agent_id) / "link")
+    def link_socket(self, agent_id: str, place: str = HOST) -> Path:
+        return self.socket(self.link_folder(agent_id, place) / "link")
+
+    def boot_folder(self, container: str) -> Path:
+        """Where the first process of this container reports to the supervisor."""
+        return self.run / "c" / _short(container)
 
     @property
     def proxy_folder(self) -> Path:

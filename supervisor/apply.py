@@ -111,7 +111,7 @@ class Applier:
         changes = differences.compare(self.plan, plan)
         self._version += 1
         self._leaving |= _parts(self.plan, changes.removed)
-        self._leaving = {agent: one for agent, one in self._leaving.items() if agent not in plan.workers}
+        self._leaving = {agent: one for agent, one in self._leaving.items() if agent not in plan.agents}
         self.plan = plan
         self.problem, self.problems = "", ()
         self._take(plan)

@@ -10,10 +10,12 @@ from protocol import messages as m
 from protocol.codec import Decoder
 from protocol.errors import ProtocolViolation
 from protocol.pipe import Pipe, PipeClosed, make_pair
-from protocol.slices import WorkerSlice
+from protocol.sandbox import Seat
 from protocol.tasks import Tasks
+from supervisor.sandbox import rooms
 from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.local import launch
+from supervisor.workerplan import WorkerPlan
 
 T = TypeVar("T")
 
@@ -108,24 +110,24 @@ class ProgramBody(Generic[T]):
 
 
 class WorkerBody:
-    """One agent's worker. The router hears of each generation before it exists and after it is gone.
+    """The worker of one seat. The router hears of each generation before it exists and after it is gone.
 
-    `booted` is what the worker was told that lives now, or that lived last.
+    `booted` is what the worker was made from that lives now, or that lived last.
     """
 
     def __init__(
         self,
-        agent: str,
-        slice: Callable[[], WorkerSlice],
+        seat: Seat,
+        plan: Callable[[], WorkerPlan],
         spawner: Spawner,
         new_generation: Callable[[], int],
         tell_router: Callable[[Any], bool],
     ) -> None:
-        self.agent = agent
+        self.seat = seat
         self.generation = 0
         self.living = False
-        self.booted: WorkerSlice | None = None
-        self._slice = slice
+        self.booted: WorkerPlan | None = None
+        self._plan = plan
         self._spawner = spawner
         self._new_generation = new_generation
         self._tell_router = tell_router
@@ -133,16 +135,34 @@ class WorkerBody:
     async def spawn(self, log_fd: int) -> Handle:
         self.generation = self._new_generation()
         self.living = True
-        self._tell_router(m.GenerationStarted(agent=self.agent, generation=self.generation))
-        self.booted = self._slice()
-        boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=self.booted)
-        return await self._spawner.spawn(SpawnSpec(title=f"openclaw: worker {self.agent}", boot=boot, log_fd=log_fd))
+        plan = self.booted = self._plan()
+        self._tell_router(self.started())
+        boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=plan.slice, walls=plan.walls)
+        if plan.container is not None:
+            await asyncio.to_thread(rooms.prepare, plan)
+        return await self._spawner.spawn(
+            SpawnSpec(
+                title=f"openclaw: worker {self.seat.agent}",
+                boot=boot,
+                log_fd=log_fd,
+                container=plan.container,
+                uid=plan.uid,
+                gid=plan.gid,
+            )
+        )
+
+    def started(self) -> m.GenerationStarted:
+        """What the router is told of this generation."""
+        assert self.booted is not None
+        return m.GenerationStarted(link=self.booted.link, generation=self.generation)
 
     def drain(self) -> bool:
-        return self._tell_router(m.DrainWorker(agent=self.agent, generation=self.generation))
+        agent, place = self.seat
+        return self._tell_router(m.DrainWorker(agent=agent, place=place, generation=self.generation))
 
     def ended(self, crashed: bool, reason: str) -> None:
         self.living = False
+        agent, place = self.seat
         self._tell_router(
-            m.GenerationEnded(agent=self.agent, generation=self.generation, crashed=crashed, reason=reason)
+            m.GenerationEnded(agent=agent, place=place, generation=self.generation, crashed=crashed, reason=reason)
         )

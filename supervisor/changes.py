@@ -31,11 +31,12 @@ class Changes(NamedTuple):
 
 def compare(old: Plan, new: Plan) -> Changes:
     """The difference, as each process sees it."""
-    common = [agent for agent in new.workers if agent in old.workers]
+    common = [agent for agent in new.agents if agent in old.agents]
+    other = {seat.agent for seat in (*old.fixed, *new.fixed) if old.fixed.get(seat) != new.fixed.get(seat)}
     return Changes(
-        added=tuple(agent for agent in new.workers if agent not in old.workers),
-        removed=tuple(agent for agent in old.workers if agent not in new.workers),
-        changed=tuple(agent for agent in common if new.workers[agent] != old.workers[agent]),
+        added=tuple(agent for agent in new.agents if agent not in old.agents),
+        removed=tuple(agent for agent in old.agents if agent not in new.agents),
+        changed=tuple(agent for agent in common if agent in other or new.agents[agent] != old.agents[agent]),
         accounts=_accounts(old.router, new.router),
         router=_without_listener(old.router) != _without_listener(new.router),
         proxy=old.proxy != new.proxy,

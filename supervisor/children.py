@@ -73,11 +73,14 @@ def environment(program: Program, environ: Mapping[str, str]) -> dict[str, str]:
     return visible | {"PYTHONUNBUFFERED": "1"}
 
 
-def settings(kind: Kind, grace: float) -> Settings:
+def settings(kind: Kind | Literal["container"], grace: float) -> Settings:
     """How each kind is supervised. `grace` is how long running work may take to finish, in seconds."""
     match kind:
         case "worker":
             return Settings(ready_within=30, drain_for=grace, rests=True)
+        case "container":
+            # The first start may have to make the container; a setupCommand has a limit of its own, in the spawner.
+            return Settings(ready_within=60, drain_for=grace, rests=True, stop_for=8)
         case "router" | "cliproxy":
             # They get the grace with the message that tells them to stop, and a little to close their files.
             return Settings(ready_within=30, drain_for=grace + 3)

@@ -1,41 +1,52 @@
-"""All workers: one seat per agent, and on it one worker, or two while one takes over from the other."""
+"""All workers: on each seat one worker, or two while one takes over from the other.
+
+An agent has a seat for each place where its sessions are worked on. Those of single sessions (sandbox scope `session`)
+are made when a message comes, and taken away with the worker that rests.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from protocol import messages as m
 from protocol.control import ProcessStatus
-from protocol.slices import WorkerSlice
+from protocol.sandbox import HOST, Seat
 from supervisor import life
 from supervisor.bodies import WorkerBody
 from supervisor.child import Child, Office
 from supervisor.life import State
+from supervisor.plan import Plan
 from supervisor.spawners.base import Spawner
+from supervisor.workerplan import WorkerPlan
 
 #: Up to so many agents have their worker started at once; with more, each worker starts with its first message.
 EAGER = 100
+#: Workers of single sessions that one agent may have at once: whoever writes to it chooses how many sessions there are.
+SESSIONS_AT_ONCE = 8
 #: Workers replaced side by side on a restart.
 _ROLLING = 4
 
 Say = Callable[[str], None]
 
 
-class Seat:
-    """One agent. `children[-1]` is the one that serves or will serve; those before it are leaving.
+class Bench:
+    """Who sits on one seat. `children[-1]` is the one that serves or will serve; those before it are leaving.
 
-    `leaving`: since this version of the configuration the agent is in it no more, and it stays until `idle`; None for
-    who stays. `lock` is held while its worker is exchanged.
+    `session_key` is the session it was made for, where that matters. `leaving`: since this version of the configuration
+    the agent is in it no more, and it stays until `idle`; None for who stays. `gone`: its sessions are worked on
+    elsewhere now. `lock` is held while its worker is exchanged.
     """
 
-    def __init__(self, agent: str, slice: WorkerSlice) -> None:
-        self.agent = agent
-        self.slice = slice
+    def __init__(self, plan: WorkerPlan, session_key: str = "") -> None:
+        self.seat = plan.seat
+        self.plan = plan
+        self.session_key = session_key
         self.children: list[Child] = []
         self.leaving: int | None = None
+        self.gone = False
         self.ending = False
         self.idle = asyncio.Event()
         self.lock = asyncio.Lock()
@@ -43,6 +54,11 @@ class Seat:
     @property
     def child(self) -> Child:
         return self.children[-1]
+
+    @property
+    def name(self) -> str:
+        agent, place = self.seat
+        return f"worker {agent}" if place == HOST else f"worker {agent} [{place}]"
 
 
 class Fleet:
@@ -53,7 +69,7 @@ class Fleet:
         office: Office,
         spawner: Spawner,
         tell_router: Callable[[Any], bool],
-        settings: life.Settings,
+        settings: Callable[[WorkerPlan], life.Settings],
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self._office = office
@@ -61,38 +77,48 @@ class Fleet:
         self._tell_router = tell_router
         self._settings = settings
         self._on_end = on_end
-        self._seats: dict[str, Seat] = {}
+        self._benches: dict[Seat, Bench] = {}
+        self._agents: dict[str, None] = {}
+        self._seen_off: set[str] = set()
+        self._cut: Callable[[Seat, str], WorkerPlan | None] = lambda seat, session_key: None
         self._rolling = asyncio.Semaphore(_ROLLING)
+        self._queue: dict[Seat, None] = {}
         self._open = True
 
     # --- who there is ---
 
-    def seat_all(self, slices: Mapping[str, WorkerSlice]) -> None:
-        """Give every agent its seat and its newest slice. Nobody is started, nobody is sent away; who was on his way
-        out stays."""
-        for agent, slice_ in slices.items():
-            seat = self._seats.get(agent)
-            if seat is None:
-                seat = self._seats[agent] = Seat(agent, slice_)
-                seat.children.append(self._new_child(seat))
-            seat.slice = slice_
-            seat.leaving = None
+    def seat_all(self, plan: Plan) -> None:
+        """Give every agent its seats and their newest plans. Nobody is started; who is on his way out stays, and a
+        seat where nothing is worked on any more is given up when its worker has finished."""
+        self._agents, self._cut = dict.fromkeys((*self._agents, *plan.agents)), plan.cutter.worker
+        self._seen_off -= plan.agents.keys()
+        for seat, worker in plan.fixed.items():
+            bench = self._benches.get(seat) or self._add(Bench(worker))
+            bench.plan, bench.leaving, bench.gone = worker, None, False
+        for seat, bench in self._benches.items():
+            if seat in plan.fixed or seat.agent not in plan.agents:
+                continue
+            newest = plan.cutter.worker(seat, bench.session_key) if bench.session_key else None
+            bench.plan, bench.leaving = newest or bench.plan, None
+            if newest is None and not bench.gone:
+                bench.gone = True
+                self._office.tasks.start(self._give_up(bench), f"end of {bench.name}")
 
     def agents(self) -> tuple[str, ...]:
-        return tuple(self._seats)
+        return tuple(self._agents)
 
     def start_eagerly(self) -> None:
         """Start everybody, if they are not too many."""
-        if len(self._seats) <= EAGER:
-            for seat in self._seats.values():
-                self._want(seat)
+        if len(self._benches) <= EAGER:
+            for bench in self._benches.values():
+                self._want(bench)
 
     def children(self) -> Iterator[Child]:
-        return (child for seat in self._seats.values() for child in seat.children)
+        return (child for bench in self._benches.values() for child in bench.children)
 
-    def generations(self) -> tuple[tuple[str, int], ...]:
+    def generations(self) -> tuple[m.GenerationStarted, ...]:
         """The workers that exist or are just being made."""
-        return tuple((child.agent, child.body.generation) for child in self.children() if _body(child).living)
+        return tuple(_body(child).started() for child in self.children() if _body(child).living)
 
     def statuses(self) -> tuple[ProcessStatus, ...]:
         return tuple(child.status() for child in self.children())
@@ -102,18 +128,46 @@ class Fleet:
     def hear(self, message: m.RouterToSupervisor) -> None:
         """Anything but RouterReady. News of workers that are gone is late news."""
         match message:
-            case m.WorkerWanted(agent=agent):
-                if seat := self._seats.get(agent):
-                    self._want(seat)
+            case m.WorkerWanted(agent=agent, place=place, session_key=session_key):
+                self._wanted(Seat(agent, place), session_key)
+            case m.WorkerUnused(agent=agent, place=place):
+                if bench := self._benches.get(Seat(agent, place)):
+                    bench.child.post(life.Unwant())
             case m.AgentIdle(agent=agent, version=version):
-                if (seat := self._seats.get(agent)) and seat.leaving is not None and version >= seat.leaving:
-                    seat.idle.set()
-            case m.WorkerReady(agent=agent, generation=generation):
-                self._post(agent, generation, life.ReadySaid())
-            case m.WorkerSilent(agent=agent, generation=generation):
-                self._post(agent, generation, life.Silent())
-            case m.WorkerMisbehaved(agent=agent, generation=generation, reason=reason):
-                self._post(agent, generation, life.Misbehaved(f"broke the protocol: {reason}"))
+                for bench in self._of(agent):
+                    if bench.leaving is not None and version >= bench.leaving:
+                        bench.idle.set()
+            case m.WorkerReady(agent=agent, place=place, generation=generation):
+                self._post(Seat(agent, place), generation, life.ReadySaid())
+            case m.WorkerSilent(agent=agent, place=place, generation=generation):
+                self._post(Seat(agent, place), generation, life.Silent())
+            case m.WorkerMisbehaved(agent=agent, place=place, generation=generation, reason=reason):
+                self._post(Seat(agent, place), generation, life.Misbehaved(f"broke the protocol: {reason}"))
+
+    def _wanted(self, seat: Seat, session_key: str) -> None:
+        """A message waits. What the router says is checked: a place is what the configuration makes of the session."""
+        bench = self._benches.get(seat)
+        if bench is None and (plan := self._cut(seat, session_key)) is not None:
+            bench = self._add(Bench(plan, session_key))
+            self._office.journal.learn([plan.slice.worker_secret])
+        if bench is not None and (bench.session_key == "" or not self._crowded(bench)):
+            self._want(bench)
+
+    def _crowded(self, bench: Bench) -> bool:
+        """Whether the agent has as many workers of single sessions as it may; the next one to end makes room."""
+        others = [one for one in self._of(bench.seat.agent) if one.session_key and one is not bench]
+        if sum(one.child.policy.alive for one in others) < SESSIONS_AT_ONCE or bench.child.policy.alive:
+            return False
+        self._queue.setdefault(bench.seat)
+        self._office.journal.log("warn", "supervisor", f"{bench.name} waits: {SESSIONS_AT_ONCE} sessions of it run")
+        return True
+
+    def _next_in_queue(self) -> None:
+        """Somebody has ended: whoever waited longest for the room may try."""
+        waiting, self._queue = self._queue, {}
+        for seat in waiting:
+            if bench := self._benches.get(seat):
+                self._wanted(seat, bench.session_key)
 
     def tell_again(self) -> None:
         """A new router knows the generations; it must also hear who leaves and who is in quarantine."""
@@ -130,84 +184,98 @@ class Fleet:
 
         Not `forced`, who was told the newest already is left alone.
         """
-        seats = [seat for agent in agents if (seat := self._seats.get(agent))]
-        problems = await asyncio.gather(*(self._roll_one(seat, say, forced) for seat in seats))
+        benches = [bench for agent in agents for bench in self._of(agent)]
+        problems = await asyncio.gather(*(self._roll_one(bench, say, forced) for bench in benches))
         return [problem for problem in problems if problem]
 
     def see_off(self, agents: Iterable[str], version: int) -> None:
         """These agents are configured no more, from this version on. They stay until `dismiss`."""
-        for seat in (self._seats[agent] for agent in agents):
-            seat.leaving = version
-            seat.idle.clear()
+        for agent in agents:
+            self._seen_off.add(agent)
+            for bench in self._of(agent):
+                bench.leaving = version
+                bench.idle.clear()
 
     async def dismiss(self, agents: Iterable[str], patience: float) -> list[str]:
         """Of these leaving agents the workers answer what there is, for at most `patience` seconds, finish and go.
 
         Returns those whose seats were taken away; who was configured again meanwhile stays.
         """
-        seats = [seat for agent in agents if (seat := self._seats.get(agent)) and seat.leaving is not None]
-        gone = await asyncio.gather(*(self._dismiss_one(seat, seat.leaving, patience) for seat in seats))
-        return [seat.agent for seat, left in zip(seats, gone, strict=True) if left]
+        asked = tuple(agents)
+        benches = [bench for agent in asked for bench in self._of(agent) if bench.leaving is not None]
+        await asyncio.gather(*(self._dismiss_one(bench, bench.leaving, patience) for bench in benches))
+        gone = [agent for agent in asked if agent in self._seen_off and not self._of(agent)]
+        for agent in gone:
+            self._agents.pop(agent, None)
+        return gone
 
-    async def _dismiss_one(self, seat: Seat, version: int | None, patience: float) -> bool:
+    async def _dismiss_one(self, bench: Bench, version: int | None, patience: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(seat.idle.wait(), patience)
-        async with seat.lock:
-            if seat.leaving != version or self._seats.get(seat.agent) is not seat:
-                return False
-            seat.ending = True
-            await asyncio.gather(*(self._end(child) for child in list(seat.children)))
-            seat.ending = False
-            if seat.leaving != version:  # configured again while its worker was ending
-                self._want(seat)
-                return False
-            del self._seats[seat.agent]
-            self._office.records.forget(f"worker {seat.agent}")
-            return True
+            await asyncio.wait_for(bench.idle.wait(), patience)
+        async with bench.lock:
+            if bench.leaving == version and self._benches.get(bench.seat) is bench:
+                await self._end_all(bench, lambda: bench.leaving == version)
 
-    async def _roll_one(self, seat: Seat, say: Say, forced: bool) -> str:
-        async with seat.lock, self._rolling:
-            old = seat.child
-            if seat.leaving is not None or self._seats.get(seat.agent) is not seat:
+    async def _give_up(self, bench: Bench) -> None:
+        """The router has been told already that its sessions are worked on elsewhere."""
+        async with bench.lock:
+            if bench.gone and self._benches.get(bench.seat) is bench:
+                await self._end_all(bench, lambda: bench.gone)
+
+    async def _end_all(self, bench: Bench, still: Callable[[], bool]) -> None:
+        """End its workers, and take the seat away if nobody wants it again by then."""
+        bench.ending = True
+        await asyncio.gather(*(self._end(child) for child in list(bench.children)))
+        bench.ending = False
+        if still():
+            del self._benches[bench.seat]
+            self._office.records.forget(bench.name)
+        else:
+            self._want(bench)
+
+    async def _roll_one(self, bench: Bench, say: Say, forced: bool) -> str:
+        async with bench.lock, self._rolling:
+            old = bench.child
+            if bench.leaving is not None or bench.gone or self._benches.get(bench.seat) is not bench:
                 return ""
             if old.state in {State.STOPPED, State.BACKOFF, State.QUARANTINED}:
                 old.post(life.Renew())
                 return ""
-            if not forced and _body(old).booted in (None, seat.slice):  # None: it reads the newest when it is made
+            if not forced and _body(old).booted in (None, bench.plan):  # None: it reads the newest when it is made
                 return ""
-            say(f"worker {seat.agent}: starting the new one")
-            new = self._new_child(seat)
-            seat.children.append(new)
+            say(f"{bench.name}: starting the new one")
+            new = self._new_child(bench)
+            bench.children.append(new)
             new.post(life.Want())
             if not await self._comes_up(new):
-                return await self._keep(seat, old, new)
-            say(f"worker {seat.agent}: the new one is ready, the old one finishes what it does")
+                return await self._keep(bench, old, new)
+            say(f"{bench.name}: the new one is ready, the old one finishes what it does")
             await self._end(old)
-            self._leave(seat, old)
+            self._leave(bench, old)
             return ""
 
-    def _want(self, seat: Seat) -> None:
-        """Somebody needs this agent's worker. One that is being ended is not called back."""
-        if self._open and not seat.ending:
-            seat.child.post(life.Want())
+    def _want(self, bench: Bench) -> None:
+        """Somebody needs this worker. One that is being ended is not called back."""
+        if self._open and not bench.ending:
+            bench.child.post(life.Want())
 
     async def _comes_up(self, new: Child) -> bool:
         state = await new.until(State.READY, State.STABLE, State.BACKOFF, State.QUARANTINED, State.STOPPED)
         return state in life.SERVING
 
-    async def _keep(self, seat: Seat, old: Child, new: Child) -> str:
+    async def _keep(self, bench: Bench, old: Child, new: Child) -> str:
         """The new worker does not work: the old one stays."""
         reason = new.policy.reason
         new.post(life.StopNow())
         await new.until(State.STOPPED)
-        self._leave(seat, new)
-        if seat.child.state is State.STOPPED:
-            seat.child.post(life.Renew())
-        return f"worker {seat.agent}: the new one does not start ({reason}); the old one is {old.state.value}"
+        self._leave(bench, new)
+        if bench.child.state is State.STOPPED:
+            bench.child.post(life.Renew())
+        return f"{bench.name}: the new one does not start ({reason}); the old one is {old.state.value}"
 
-    def _leave(self, seat: Seat, child: Child) -> None:
-        seat.children.remove(child)
-        self._office.records.keep(seat.child.status())
+    def _leave(self, bench: Bench, child: Child) -> None:
+        bench.children.remove(child)
+        self._office.records.keep(bench.child.status())
 
     async def _end(self, child: Child) -> None:
         child.post(life.Unwant())
@@ -228,27 +296,37 @@ class Fleet:
 
     # --- details ---
 
-    def _new_child(self, seat: Seat) -> Child:
-        # The slice is looked up at every start: a worker that crashes comes back with the newest one.
+    def _of(self, agent: str) -> list[Bench]:
+        return [bench for seat, bench in self._benches.items() if seat.agent == agent]
+
+    def _add(self, bench: Bench) -> Bench:
+        bench.children.append(self._new_child(bench))
+        self._benches[bench.seat] = bench
+        return bench
+
+    def _new_child(self, bench: Bench) -> Child:
+        # The plan is looked up at every start: a worker that crashes comes back with the newest one.
         body = WorkerBody(
-            seat.agent, lambda: seat.slice, self._spawner, self._office.records.new_generation, self._tell_router
+            bench.seat, lambda: bench.plan, self._spawner, self._office.records.new_generation, self._tell_router
         )
-        return Child(
-            f"worker {seat.agent}", "worker", body, self._settings, self._office, self._changed, agent=seat.agent
-        )
+        agent, settings = bench.seat.agent, self._settings(bench.plan)
+        return Child(bench.name, "worker", body, settings, self._office, self._changed, agent=agent)
 
     def _changed(self, child: Child) -> None:
         if child.state is State.QUARANTINED:
             self._tell_trouble(child)
         if not child.policy.alive:
             self._on_end()
+            self._next_in_queue()
 
     def _tell_trouble(self, child: Child) -> None:
-        self._tell_router(m.AgentTrouble(agent=child.agent, reason=child.policy.reason, retry_at=child.retry_at))
+        agent, place = _body(child).seat
+        trouble = m.AgentTrouble(agent=agent, place=place, reason=child.policy.reason, retry_at=child.retry_at)
+        self._tell_router(trouble)
 
-    def _post(self, agent: str, generation: int, event: life.Event) -> None:
-        seat = self._seats.get(agent)
-        for child in list(seat.children) if seat else ():
+    def _post(self, seat: Seat, generation: int, event: life.Event) -> None:
+        bench = self._benches.get(seat)
+        for child in list(bench.children) if bench else ():
             if child.body.generation == generation and child.policy.alive:
                 child.post(event)
 

@@ -21,8 +21,9 @@ def prepare_state(paths: Paths) -> None:
 
 def prepare_agents(paths: Paths, plan: Plan, before: Plan | None = None) -> None:
     """What each agent's worker finds when it starts; those of an earlier plan have it. Raises UserError."""
-    known = before.workers if before else {}
-    new = {agent: worker for agent, worker in plan.workers.items() if _places(known.get(agent)) != _places(worker)}
+    known = {agent: one.slice for agent, one in before.agents.items()} if before else {}
+    told = {agent: one.slice for agent, one in plan.agents.items()}
+    new = {agent: worker for agent, worker in told.items() if _places(known.get(agent)) != _places(worker)}
     _make(paths.link_folder(agent) for agent in new)
     _make(folder for folder in plan.agent_dirs if before is None or folder not in before.agent_dirs)
     _make(Path(worker.sessions) for worker in new.values())

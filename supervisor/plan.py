@@ -5,15 +5,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from protocol.config import Config
 from protocol.errors import UserError
 from protocol.paths import Paths
-from protocol.slices import RouterSlice, WorkerSlice
+from protocol.sandbox import Seat
+from protocol.slices import RouterSlice
 from protocol.slices_proxy import ProxySlice
 from supervisor import door
 from supervisor.config import agents
@@ -21,10 +24,19 @@ from supervisor.config.load import Loaded, evaluate
 from supervisor.config.parse import parse, read_text
 from supervisor.config.places import Places
 from supervisor.config.secretrefs import Vault
-from supervisor.config.slices import agent_ids, log_level, proxy_slice, router_slice, worker_slice
+from supervisor.config.slices import (
+    agent_ids,
+    log_level,
+    placement,
+    proxy_slice,
+    router_slice,
+    tool_rules,
+    worker_slice,
+)
 from supervisor.life import EX_CONFIG
 from supervisor.logs import MAX_FILE
 from supervisor.secrets import Mint
+from supervisor.workerplan import AgentPlan, Cutter, WorkerPlan
 
 #: `gateway.reload.mode` (SPEC 7.7), the default last.
 RELOAD_MODES = ("off", "restart", "hot", "hybrid")
@@ -46,13 +58,16 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Everything one run is made of. `notes` are for the log: (level, text).
 
-    `text` is the config file it was read from, None where there is none; `values` is what that means. `debounce` is
-    the quiet time after a change until the file is read, in seconds.
+    `fixed` are the workers of every agent but those of single sessions, which `cutter` cuts when one comes. `text` is
+    the config file it was read from, None where there is none; `values` is what that means. `debounce` is the quiet
+    time after a change until the file is read, in seconds.
     """
 
     router: RouterSlice
     proxy: ProxySlice
-    workers: dict[str, WorkerSlice]
+    agents: dict[str, AgentPlan]
+    fixed: dict[Seat, WorkerPlan]
+    cutter: Cutter
     digest: str
     log_file: Path
     log_max_bytes: int
@@ -65,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     debounce: float = 0.5
 
     def __repr__(self) -> str:
-        return f"Plan({self.digest[:8]}, {len(self.workers)} agents)"
+        return f"Plan({self.digest[:8]}, {len(self.agents)} agents)"
 
 
 ReadPlan = Callable[[], Plan]
@@ -94,15 +109,19 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
         token, made = door.own_token(paths)
         notes += [("info", door.TOKEN_MADE)] if made else []
     ids = agent_ids(config)
-    keys, places = mint.for_agents(ids), Places(config, paths)
+    tokens, places = mint.tokens(ids), Places(config, paths)
+    plans = {agent: agent_plan(config, paths, agent, tokens[agent], places) for agent in ids}
+    cutter = Cutter(plans, paths, mint.link, (os.getuid(), os.getgid()))
 
     def warn(text: str) -> None:
         notes.append(("warn", text))
 
     return Plan(
-        router=router_slice(config, paths, keys, environ, token=token, host=host, port=port, warn=warn),
-        proxy=proxy_slice(config, paths, keys, environ, warn=warn),
-        workers={agent: worker_slice(config, paths, agent, keys[agent], places) for agent in ids},
+        router=router_slice(config, paths, environ, token=token, host=host, port=port, warn=warn),
+        proxy=proxy_slice(config, paths, tokens, environ, warn=warn),
+        agents=plans,
+        fixed=cutter.fixed(),
+        cutter=cutter,
         digest=loaded.digest,
         log_file=paths.expand(config.logging.file) if config.logging.file else paths.log_file,
         log_max_bytes=config.logging.max_file_bytes or MAX_FILE,
@@ -113,6 +132,16 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
         values=loaded.values,
         reload=_reload_mode(config.gateway.reload),
         debounce=_debounce(config.gateway.reload),
+    )
+
+
+def agent_plan(config: Config, paths: Paths, agent: str, token: str, places: Places) -> AgentPlan:
+    """Everything the workers of one agent are made of."""
+    return AgentPlan(
+        slice=worker_slice(config, paths, agent, token, places),
+        placement=placement(config, agent),
+        sandbox=agents.sandbox(config, agent),
+        tools=tool_rules(config, agent),
     )
 
 
@@ -145,8 +174,8 @@ def secret_values(plan: Plan) -> set[str]:
     """Exact values that must never stand in a log."""
     found = {plan.router.token}
     found |= {value for name, value in plan.proxy.environ.items() if not name.endswith("_URL")}
-    found |= {worker.proxy_token for worker in plan.workers.values()}
-    found |= {worker.worker_secret for worker in plan.workers.values()}
+    found |= {agent.slice.proxy_token for agent in plan.agents.values()}
+    found |= {worker.slice.worker_secret for worker in plan.fixed.values()}
     found |= {agent.api_key for agent in plan.proxy.agents} | {one.api_key for one in plan.proxy.providers}
     return found | set(_named_secrets(plan.router.channels))
 

@@ -65,12 +65,12 @@ class Restarter:
 
         async with self._applier.lock:
             plan = await self._applier.read()
-            if unknown := [agent for agent in agents if agent not in plan.workers]:
+            if unknown := [agent for agent in agents if agent not in plan.agents]:
                 raise UserError(f'Agent "{unknown[0]}" not found.', hint="openclaw agents list")
             before = self._fleet.agents()
             tell("the configuration is valid")
             changes = await self._applier.apply(plan, restart_router=True)
-        staying = [agent for agent in agents or before if agent in before and agent in plan.workers]
+        staying = [agent for agent in agents or before if agent in before and agent in plan.agents]
         problems, _ = await asyncio.gather(self._fleet.roll(staying, tell), self._applier.dismiss(changes))
         if problems:
             raise OpenClawError("; ".join(problems))

@@ -1,7 +1,7 @@
-"""Keys and tokens of each agent's worker: made at every start of the supervisor, kept in memory only.
+"""Keys and tokens of each agent's workers: made at every start of the supervisor, kept in memory only.
 
-A worker's link key lets it into its own agent's socket and nothing else; its proxy token makes the cliproxy use its
-own agent's account. The proxy itself gets only the digest of the token.
+A worker's link key lets it into its own socket and nothing else; its agent's proxy token makes the cliproxy use that
+agent's account. The proxy itself gets only the digest of the token.
 """
 
 from __future__ import annotations
@@ -10,20 +10,25 @@ import secrets
 from collections.abc import Iterable, Mapping
 
 from protocol.link import new_keypair
-from supervisor.config.slices import AgentSecrets
+from protocol.sandbox import Seat
+from supervisor.config.slices import LinkKeys
 
 
-def new_agent_secrets() -> AgentSecrets:
-    """Fresh CURVE keys for both ends of the link and a proxy token of 32 random bytes."""
+def new_link_keys() -> LinkKeys:
+    """Fresh CURVE keys for both ends of a link."""
     router_public, router_secret = new_keypair()
     worker_public, worker_secret = new_keypair()
-    return AgentSecrets(
+    return LinkKeys(
         router_secret=router_secret,
         router_public=router_public,
         worker_secret=worker_secret,
         worker_public=worker_public,
-        proxy_token=f"ocp_{secrets.token_urlsafe(32)}",
     )
+
+
+def new_proxy_token() -> str:
+    """32 random bytes, and a beginning that tells what it is."""
+    return f"ocp_{secrets.token_urlsafe(32)}"
 
 
 class Mint:
@@ -34,13 +39,24 @@ class Mint:
     """
 
     def __init__(self) -> None:
-        self._agents: dict[str, AgentSecrets] = {}
+        self._links: dict[Seat, LinkKeys] = {}
+        self._tokens: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        return f"Mint({len(self._agents)} agents)"
+        return f"Mint({len(self._tokens)} agents, {len(self._links)} links)"
 
-    def for_agents(self, agents: Iterable[str]) -> Mapping[str, AgentSecrets]:
-        """The secrets of these agents, the same at each call."""
+    def link(self, seat: Seat) -> LinkKeys:
+        """The keys of this worker's link, the same at each call."""
+        if seat not in self._links:
+            self._links[seat] = new_link_keys()
+        return self._links[seat]
+
+    def tokens(self, agents: Iterable[str]) -> Mapping[str, str]:
+        """The proxy tokens of these agents, the same at each call."""
         wanted = tuple(agents)
-        self._agents |= {agent: new_agent_secrets() for agent in wanted if agent not in self._agents}
-        return {agent: self._agents[agent] for agent in wanted}
+        self._tokens |= {agent: new_proxy_token() for agent in wanted if agent not in self._tokens}
+        return {agent: self._tokens[agent] for agent in wanted}
+
+    def link_secrets(self) -> set[str]:
+        """What must never stand in a log."""
+        return {keys.worker_secret for keys in self._links.values()}

@@ -44,6 +44,7 @@ from supervisor.records import Records
 from supervisor.reload import Reloader
 from supervisor.restart import Restarter
 from supervisor.spawners.process import ProcessSpawner
+from supervisor.workerplan import WorkerPlan
 
 __all__ = ["RunOptions", "Service", "StartFailed", "run_gateway"]
 
@@ -88,9 +89,10 @@ class Service:
             office, commands, environ, options.grace, self._spawner, self._hear_router,
             router_boot=self._router_boot, proxy_boot=self._proxy_boot,
         )  # fmt: skip
-        worker = settings("worker", options.grace)
         self._sweeper = orphans.Sweeper(self._known_pids, lambda: self._spawner.busy, journal)
-        self._fleet = Fleet(office, self._spawner, self._programs.tell_router, worker, self._sweeper.soon)
+        self._fleet = Fleet(
+            office, self._spawner, self._programs.tell_router, self._worker_settings, self._sweeper.soon
+        )
         self._applier = Applier(
             paths, plan, read_plan, self._take, self._programs, self._fleet, journal, options.grace
         )  # fmt: skip
@@ -180,7 +182,7 @@ class Service:
             if (level, text) not in self._noted:
                 self._journal.log(level, "gateway", text)
         self._noted = plan.notes
-        self._fleet.seat_all(plan.workers)
+        self._fleet.seat_all(plan)
 
     def _restart_by_signal(self) -> None:
         """There is nobody to tell; what comes of it is in the log."""
@@ -229,6 +231,9 @@ class Service:
         )
 
     # --- what children are told and say ---
+
+    def _worker_settings(self, plan: WorkerPlan) -> life.Settings:
+        return settings("container" if plan.container else "worker", self._options.grace)
 
     def _router_boot(self) -> m.RouterBoot:
         slice_, generations = self._applier.router_slice(), self._fleet.generations()

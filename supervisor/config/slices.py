@@ -9,19 +9,21 @@ from typing import Any
 
 import msgspec
 
-from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider, ToolList
+from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider
 from protocol.paths import Paths
-from protocol.slices import AgentLink, RouterAgent, RouterSlice, WorkerSlice
+from protocol.sandbox import Placement
+from protocol.slices import RouterAgent, RouterSlice, ToolRules, WorkerSlice
 from protocol.slices_proxy import PROVIDER_VARIABLES, AgentSlice, ProviderSlice, ProxySlice
-from protocol.tool_layers import profile, profile_also, tool_layers
+from protocol.tool_layers import inside, profile, profile_also, tool_layers
 from supervisor.config import agents
 from supervisor.config.agents import agent_ids, default_agent_id
 from supervisor.config.channels import resolve_channels
 from supervisor.config.environ import overlay
 from supervisor.config.places import Places
+from supervisor.config.reach import reach
 from supervisor.config.secretrefs import SecretMissing, Vault
 
-__all__ = ["AgentSecrets", "agent_ids", "default_agent_id", "proxy_slice", "router_slice", "worker_slice"]
+__all__ = ["LinkKeys", "agent_ids", "default_agent_id", "proxy_slice", "router_slice", "worker_slice"]
 
 Warn = Callable[[str], None]
 #: Ports on 127.0.0.1 where a local model server is looked for; set and empty means nowhere.
@@ -29,17 +31,16 @@ PORTS_VARIABLE = "OPENCLAW_LOCAL_MODEL_PORTS"
 _VARIABLE_NAME = re.compile(r"[A-Z][A-Z0-9_]{2,127}")
 
 
-class AgentSecrets(msgspec.Struct, frozen=True):
-    """The keys minted for one agent. CURVE keys are Z85 text; the proxy token is what its worker shows the proxy."""
+class LinkKeys(msgspec.Struct, frozen=True):
+    """The keys minted for one worker's link: CURVE, as Z85 text."""
 
     router_secret: str
     router_public: str
     worker_secret: str
     worker_public: str
-    proxy_token: str
 
     def __repr__(self) -> str:
-        return f"AgentSecrets({self.worker_public!r})"
+        return f"LinkKeys({self.worker_public!r})"
 
 
 def _be_silent(_: str) -> None:
@@ -49,7 +50,6 @@ def _be_silent(_: str) -> None:
 def router_slice(
     config: Config,
     paths: Paths,
-    secrets: Mapping[str, AgentSecrets],
     environ: Mapping[str, str],
     *,
     token: str,
@@ -61,7 +61,7 @@ def router_slice(
     everything = overlay(paths, environ, config.env)
     vault = Vault(config.secrets, paths, everything)
     return RouterSlice(
-        agents=tuple(_router_agent(config, paths, one, secrets[one]) for one in agent_ids(config)),
+        agents=tuple(_router_agent(config, one) for one in agent_ids(config)),
         default_agent=default_agent_id(config),
         bindings=config.bindings,
         channels=resolve_channels(config.channels, vault, everything, paths, warn),
@@ -69,6 +69,7 @@ def router_slice(
         messages=config.messages,
         broadcast=config.broadcast,
         commands=config.commands if isinstance(config.commands, dict) else {},
+        reach=reach(config),
         spool=str(paths.spool),
         credentials=str(paths.credentials),
         host=host,
@@ -79,35 +80,36 @@ def router_slice(
 
 
 def worker_slice(
-    config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets, places: Places | None = None
+    config: Config, paths: Paths, agent_id: str, proxy_token: str, places: Places | None = None
 ) -> WorkerSlice:
-    """What one worker is told: its own things only. Whoever cuts many hands in the `places` of this configuration."""
+    """What one agent's worker on the host is told: its own things only, and without the keys of its link.
+
+    Whoever cuts many hands in the `places` of this configuration.
+    """
     entry, defaults = agents.entry(config, agent_id), config.agents.defaults or AgentDefaults()
     primary, fallbacks = agents.model(config, agent_id)
     own_tools = entry.tools or AgentTools()
     places = places or Places(config, paths)
     cross_agent = _first(_fs(own_tools, "allow_cross_agent"), _fs(config.tools, "allow_cross_agent"), False)
-    sandboxed = agents.sandbox(config, agent_id).mode != "off"
     return WorkerSlice(
         agent=agent_id,
         name=agents.display_name(entry),
         workspace=str(agents.workspace(config, paths, agent_id)),
         sessions=str(agents.sessions_dir(config, paths, agent_id)),
         link_socket=str(paths.link_socket(agent_id)),
-        router_public=secrets.router_public,
-        worker_public=secrets.worker_public,
-        worker_secret=secrets.worker_secret,
+        router_public="",
+        worker_public="",
+        worker_secret="",
         proxy_socket=str(paths.proxy_socket),
-        proxy_token=secrets.proxy_token,
+        proxy_token=proxy_token,
         model=primary,
         fallbacks=fallbacks,
         identity=entry.identity or Identity(),
         tool_profile=profile(config.tools, own_tools),
         tool_profile_also=profile_also(config.tools, own_tools),
-        tool_layers=(*tool_layers(config.tools, own_tools, primary), *_instead_of_walls(sandboxed)),
+        tool_layers=tool_layers(config.tools, own_tools, primary),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
-        workspace_only=sandboxed
-        or _first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
+        workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
         forbidden_paths=places.forbidden(agent_id, cross_agent),
         allowed_paths=places.allowed(agent_id, cross_agent),
         turn_timeout=_first(defaults.timeout_seconds, 600),
@@ -122,18 +124,34 @@ def worker_slice(
     )
 
 
-def _instead_of_walls(sandboxed: bool) -> tuple[ToolList, ...]:
-    """An agent that asks for a sandbox, in a build without containers: no commands on the host, whatever is allowed.
+def placement(config: Config, agent_id: str) -> Placement:
+    """Where the sessions of an agent are worked on."""
+    settings = agents.sandbox(config, agent_id)
+    return Placement(
+        mode=settings.mode,
+        scope=settings.scope,
+        tenant=(agents.entry(config, agent_id).tenant or "").strip(),
+        main_key=config.session.main_key,
+        session_scope=config.session.scope,
+    )
 
-    Together with `workspace_only` this is what keeps "never falls back to the host" (ARCHITECTURE 6) true meanwhile.
-    """
-    return (ToolList(deny=("exec", "process")),) if sandboxed else ()
+
+def tool_rules(config: Config, agent_id: str) -> ToolRules:
+    """The tool policy of an agent, for those who check it."""
+    own = agents.entry(config, agent_id).tools or AgentTools()
+    primary, _ = agents.model(config, agent_id)
+    return ToolRules(
+        profile=profile(config.tools, own),
+        also=profile_also(config.tools, own),
+        layers=tool_layers(config.tools, own, primary),
+        inside=inside(config.tools, own),
+    )
 
 
 def proxy_slice(
     config: Config,
     paths: Paths,
-    secrets: Mapping[str, AgentSecrets],
+    tokens: Mapping[str, str],
     environ: Mapping[str, str],
     *,
     warn: Warn = _be_silent,
@@ -144,7 +162,7 @@ def proxy_slice(
     providers = config.models.providers or {}
     return ProxySlice(
         socket=str(paths.proxy_socket),
-        agents=tuple(_proxy_agent(config, paths, one, secrets[one], vault, warn) for one in agent_ids(config)),
+        agents=tuple(_proxy_agent(config, paths, one, tokens[one], vault, warn) for one in agent_ids(config)),
         providers=tuple(_provider(name, one, vault, warn) for name, one in providers.items()),
         environ={name: everything[name] for name in _provider_variables(providers) if everything.get(name)},
         auth_order=_auth_order(config.auth),
@@ -158,19 +176,14 @@ def log_level(config: Config, environ: Mapping[str, str]) -> str:
     return environ.get("OPENCLAW_LOG_LEVEL", "").strip().lower() or config.logging.level or "info"
 
 
-def _router_agent(config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets) -> RouterAgent:
+def _router_agent(config: Config, agent_id: str) -> RouterAgent:
     entry, defaults = agents.entry(config, agent_id), config.agents.defaults or AgentDefaults()
     return RouterAgent(
         id=agent_id,
         name=agents.display_name(entry),
-        link=AgentLink(
-            agent=agent_id,
-            socket=str(paths.link_socket(agent_id)),
-            router_secret=secrets.router_secret,
-            router_public=secrets.router_public,
-            worker_public=secrets.worker_public,
-        ),
         max_concurrent=_first(defaults.max_concurrent, 4),
+        placement=placement(config, agent_id),
+        tools=tool_rules(config, agent_id),
         group_chat=group_chat(entry, defaults),
         identity=entry.identity or Identity(),
     )
@@ -199,9 +212,7 @@ def _first(*values: Any) -> Any:
     return next((value for value in values if value is not None), values[-1])
 
 
-def _proxy_agent(
-    config: Config, paths: Paths, agent_id: str, secrets: AgentSecrets, vault: Vault, warn: Warn
-) -> AgentSlice:
+def _proxy_agent(config: Config, paths: Paths, agent_id: str, token: str, vault: Vault, warn: Warn) -> AgentSlice:
     key, problem = agents.entry(config, agent_id).api_key, ""
     try:
         value = vault.value(key) if key is not None else ""
@@ -210,7 +221,7 @@ def _proxy_agent(
         warn(problem)
     return AgentSlice(
         agent=agent_id,
-        token_sha256=hashlib.sha256(secrets.proxy_token.encode()).hexdigest(),
+        token_sha256=hashlib.sha256(token.encode()).hexdigest(),
         agent_dir=str(agents.agent_dir(config, paths, agent_id)),
         api_key=value,
         api_key_problem=problem,

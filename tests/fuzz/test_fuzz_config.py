@@ -22,7 +22,7 @@ from supervisor.config.write import change
 from tests.fuzz.making import JSON, TEXTS, cut, encoded, of, spoilt
 from tests.fuzz.support import fuzz, peak, within
 
-SECRETS = slices.AgentSecrets("a", "b", "c", "d", "e")
+TOKEN = "t"
 CHANNEL = st.fixed_dictionaries(
     {},
     optional={
@@ -75,11 +75,10 @@ def hand_out(found: Loaded, paths: Paths) -> None:
     """What a gateway makes of a configuration that was taken."""
     with within():
         config, ids = found.config, agents.agent_ids(found.config)
-        secrets = dict.fromkeys(ids, SECRETS)
-        slices.router_slice(config, paths, secrets, {}, token="", host="", port=1)
-        slices.proxy_slice(config, paths, secrets, {})
+        slices.router_slice(config, paths, {}, token="", host="", port=1)
+        slices.proxy_slice(config, paths, dict.fromkeys(ids, TOKEN), {})
         for agent in ids:
-            slices.worker_slice(config, paths, agent, SECRETS)
+            slices.worker_slice(config, paths, agent, TOKEN)
             agents.sandbox(config, agent)
         msgspec.json.encode(routes_config(config, {}))
 

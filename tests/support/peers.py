@@ -23,6 +23,7 @@ from typing import Any
 from protocol import messages as m
 from protocol.pipe import FrameReader, Pipe, PipeClosed, receive_blocking, send_blocking
 from protocol.process import dump_stacks_on_signal
+from protocol.slices import AgentLink
 from tests.support import zygote
 
 
@@ -94,6 +95,7 @@ class Router:
         self._behaviour = behaviour
         self._workers: dict[tuple[str, int], asyncio.StreamWriter] = {}
         self._newest: dict[str, int] = {}
+        self._listening: set[str] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def serve(self, sock: socket.socket) -> None:
@@ -106,16 +108,17 @@ class Router:
     async def obey(self, message: m.SupervisorToRouter, fds: list[int]) -> None:
         self._write_down(message)
         match message:
-            case m.RouterBoot(slice=slice_, generations=generations):
-                self._newest |= dict(generations)
-                await self._listen_for_workers(slice_)
+            case m.RouterBoot(generations=generations):
+                self._newest |= {one.link.agent: one.generation for one in generations}
+                for one in generations:
+                    await self._listen_for(one.link)
                 self._pipe.send(m.RouterReady(host="127.0.0.1", port=4711))
             case m.RouterUpdate(slice=slice_):
-                await self._listen_for_workers(slice_)
                 for agent in slice_.leaving:
                     self._pipe.send(m.AgentIdle(agent=agent.id, version=slice_.version))
-            case m.GenerationStarted(agent=agent, generation=generation):
-                self._newest[agent] = generation
+            case m.GenerationStarted(link=link, generation=generation):
+                self._newest[link.agent] = generation
+                await self._listen_for(link)
             case m.DrainWorker(agent=agent, generation=generation) if (agent, generation) in self._workers:
                 self._workers[agent, generation].write(b"drain\n")
             case m.OperatorHandover():
@@ -125,9 +128,10 @@ class Router:
                 raise PipeClosed("told to stop")
 
     def _write_down(self, message: m.SupervisorToRouter) -> None:
-        words = [type(message).__name__, getattr(message, "agent", ""), str(getattr(message, "generation", ""))]
+        agent = message.link.agent if isinstance(message, m.GenerationStarted) else getattr(message, "agent", "")
+        words = [type(message).__name__, agent, str(getattr(message, "generation", ""))]
         if isinstance(message, m.RouterBoot):
-            words.append(",".join(f"{agent}:{generation}" for agent, generation in message.generations))
+            words.append(",".join(f"{one.link.agent}:{one.generation}" for one in message.generations))
         if isinstance(message, m.GenerationEnded):
             words.append("crashed" if message.crashed else "as asked")
         if isinstance(message, m.AgentTrouble):
@@ -135,16 +139,17 @@ class Router:
         with (self._folder / "heard").open("a") as heard:
             heard.write(" ".join(word for word in words if word) + "\n")
 
-    async def _listen_for_workers(self, slice_: Any) -> None:
-        for agent in slice_.agents:
+    async def _listen_for(self, link: AgentLink) -> None:
+        if link.agent in self._listening:
+            return
+        self._listening.add(link.agent)
 
-            def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, agent: str = agent.id) -> Any:
-                return self._hear_worker(agent, reader, writer)
+        def arrived(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
+            return self._hear_worker(link.agent, reader, writer)
 
-            if not Path(agent.link.socket).is_socket() or self._behaviour != "updated":
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(agent.link.socket)
-                await asyncio.start_unix_server(arrived, agent.link.socket)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(link.socket)
+        await asyncio.start_unix_server(arrived, link.socket)
 
     async def _hear_worker(self, agent: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := (await reader.readline()).split():

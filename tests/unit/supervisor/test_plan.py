@@ -10,6 +10,7 @@ import pytest
 
 from protocol.errors import UserError
 from protocol.paths import Paths
+from protocol.sandbox import Seat
 from supervisor.plan import Plan, RunOptions, reader, secret_values
 
 BOT = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
@@ -29,7 +30,7 @@ def test_without_a_configuration_it_does_not_start_unless_told_to(tmp_path: Path
     with pytest.raises(UserError, match="Missing config") as caught:
         plan(tmp_path)
     assert caught.value.exit_code == 78
-    assert list(plan(tmp_path, allow_unconfigured=True, token="t").workers) == ["main"]
+    assert list(plan(tmp_path, allow_unconfigured=True, token="t").agents) == ["main"]
 
 
 def test_a_remote_gateway_is_not_started_here(tmp_path: Path) -> None:
@@ -40,16 +41,17 @@ def test_a_remote_gateway_is_not_started_here(tmp_path: Path) -> None:
 
 def test_each_process_gets_its_own_part(tmp_path: Path) -> None:
     found = plan(tmp_path, {"agents": {"list": [{"id": "main"}, {"id": "ops"}]}}, token="t", port=1)
-    assert [agent.id for agent in found.router.agents] == list(found.workers) == ["main", "ops"]
+    assert [agent.id for agent in found.router.agents] == list(found.agents) == ["main", "ops"]
     assert (found.router.host, found.router.port, found.router.token) == ("127.0.0.1", 1, "t")
-    assert found.workers["ops"].worker_public == found.router.agents[1].link.worker_public
-    assert found.workers["ops"].proxy_token not in repr(found.proxy)
+    worker = found.fixed[Seat("ops")]
+    assert worker.slice.worker_public == worker.link.worker_public
+    assert worker.slice.proxy_token not in repr(found.proxy)
 
 
 def test_keys_of_an_agent_stay_the_same_when_the_configuration_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "openclaw.json").write_text("{}")
     read = reader(paths(tmp_path), RunOptions(token="t"), {})
-    assert read().workers["main"].worker_secret == read().workers["main"].worker_secret
+    assert read().fixed[Seat("main")] == read().fixed[Seat("main")]
 
 
 def test_a_made_token_is_noted_once(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from protocol.paths import Paths
-from protocol.tool_policy import effective
 from supervisor.config.load import Loaded, evaluate
-from supervisor.config.slices import AgentSecrets, agent_ids, proxy_slice, router_slice, worker_slice
+from supervisor.config.slices import agent_ids, proxy_slice, router_slice, worker_slice
 
 
 class Cut:
@@ -21,20 +20,20 @@ class Cut:
         self.paths = Paths.from_environ(self.environ)
         self.loaded: Loaded = evaluate(config, self.paths, self.environ)
         ids = agent_ids(self.loaded.config)
-        self.secrets = {one: AgentSecrets("rs-" + one, "rp", "ws-" + one, "wp", "pt-" + one) for one in ids}
+        self.tokens = {one: "pt-" + one for one in ids}
         self.warnings: list[str] = []
 
     def router(self) -> Any:
         return router_slice(
-            self.loaded.config, self.paths, self.secrets, self.environ,
+            self.loaded.config, self.paths, self.environ,
             token="t", host="127.0.0.1", port=1, warn=self.warnings.append,
         )  # fmt: skip
 
     def worker(self, agent: str) -> Any:
-        return worker_slice(self.loaded.config, self.paths, agent, self.secrets[agent])
+        return worker_slice(self.loaded.config, self.paths, agent, self.tokens[agent])
 
     def proxy(self) -> Any:
-        return proxy_slice(self.loaded.config, self.paths, self.secrets, self.environ, warn=self.warnings.append)
+        return proxy_slice(self.loaded.config, self.paths, self.tokens, self.environ, warn=self.warnings.append)
 
 
 TWO: dict[str, Any] = {
@@ -50,14 +49,14 @@ def text_of(slice_: Any) -> str:
 def test_the_router_sees_no_model_key_and_no_files(tmp_path: Path) -> None:
     """Keys belong to the cliproxy, folders to the workers."""
     text = text_of(Cut(tmp_path, TWO, ANTHROPIC_API_KEY="sk-env").router())
-    assert "sk-" not in text and "ws-" not in text and "pt-" not in text and "workspace" not in text
+    assert "sk-" not in text and "pt-" not in text and "workspace" not in text
 
 
 def test_a_worker_sees_neither_tokens_nor_keys_nor_other_agents_secrets(tmp_path: Path) -> None:
     """Only its own link key and proxy token."""
     text = text_of(Cut(tmp_path, TWO, TELEGRAM_BOT_TOKEN="1:env").worker("work"))
     assert "sk-" not in text and "2:work" not in text and "1:env" not in text
-    assert "ws-work" in text and "ws-main" not in text and "rs-" not in text
+    assert "pt-work" in text and "pt-main" not in text
 
 
 def test_the_proxy_gets_each_agents_own_key_and_provider_variables_only(tmp_path: Path) -> None:
@@ -163,15 +162,3 @@ def test_local_model_ports_can_be_chosen(tmp_path: Path) -> None:
 def test_no_local_port_is_tried_when_the_variable_is_empty(tmp_path: Path) -> None:
     """Empty is a choice here, unlike for other variables."""
     assert Cut(tmp_path, {}, OPENCLAW_LOCAL_MODEL_PORTS="").proxy().local_ports == ()
-
-
-def test_an_agent_that_asks_for_a_sandbox_gets_no_commands_on_the_host(tmp_path: Path) -> None:
-    """Without containers, what would have been contained is taken away: never a fall-back to the host."""
-    tools = {"allow": ["exec", "read"]}
-    agents = [{"id": "open", "tools": tools}, {"id": "walled", "tools": tools, "sandbox": {"mode": "non-main"}}]
-    cut = Cut(tmp_path, {"agents": {"list": agents}})
-    names = ("exec", "read", "write")
-    left = {one: effective(names, "", cut.worker(one).tool_layers, ()) for one in ("open", "walled")}
-    assert left == {"open": {"exec", "read"}, "walled": {"read"}}
-    assert [cut.worker(one).workspace_only for one in ("open", "walled")] == [False, True]
-    assert [warning for warning in cut.loaded.warnings if "walled" in warning and "exec" in warning]
