@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from protocol.codec import Decoder
+from protocol.messages import Finding, ProbeTarget
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):
@@ -51,7 +52,33 @@ class GetUsage(_Message, frozen=True, kw_only=True):
     """Answered by Usage: what the cliproxy counted."""
 
 
-ToSupervisor = GetStatus | Restart | Stop | Attach | GetUsage
+class ListSandboxes(_Message, frozen=True, kw_only=True):
+    """Answered by Sandboxes."""
+
+
+class RecreateSandboxes(_Message, frozen=True, kw_only=True):
+    """Remove the containers of these names; they come back when they are needed. Progress*, then Finished."""
+
+    names: tuple[str, ...]
+
+
+class InspectPlace(_Message, frozen=True, kw_only=True):
+    """What really runs for this session of the agent, whatever the configuration says. Answered by PlaceFacts."""
+
+    agent: str
+    session_key: str
+
+
+class StartWorkers(_Message, frozen=True, kw_only=True):
+    """Start the workers of these agents (all when empty) that can run without a message. Answered by Finished at once;
+    GetStatus tells what becomes of them."""
+
+    agents: tuple[str, ...] = ()
+
+
+ToSupervisor = (
+    GetStatus | Restart | Stop | Attach | GetUsage | ListSandboxes | RecreateSandboxes | InspectPlace | StartWorkers
+)
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -97,7 +124,57 @@ class Usage(_Message, frozen=True, kw_only=True):
     json: str
 
 
-FromSupervisor = GatewayStatus | Progress | Finished | Usage | Failure
+class SandboxRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One container of ours. `session_key` is its scope key, times are milliseconds since the epoch, 0 for unknown.
+
+    The matches compare it with what the configuration wants now; None where nobody knows that.
+    """
+
+    name: str
+    id: str
+    session_key: str
+    created_at_ms: int
+    last_used_at_ms: int
+    image: str
+    config_hash: str
+    running: bool
+    status: str
+    agents: tuple[str, ...] = ()
+    image_match: bool | None = None
+    config_match: bool | None = None
+
+
+class Sandboxes(_Message, frozen=True, kw_only=True):
+    rows: tuple[SandboxRow, ...]
+
+
+class Namespace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kernel namespace of a worker as /proc says it: `own` when the supervisor is not in it."""
+
+    kind: str
+    id: str
+    own: bool
+
+
+class PlaceFacts(_Message, frozen=True, kw_only=True):
+    """What is seen of one place. `state` is the worker's, empty when none was ever made; `pid` is on the host, 0 where
+    nothing runs; `uid` -1 for unknown. `container` is the live id, empty where there is no container."""
+
+    agent: str
+    place: str
+    state: str = ""
+    reason: str = ""
+    pid: int = 0
+    uid: int = -1
+    namespaces: tuple[Namespace, ...] = ()
+    container_name: str = ""
+    container: str = ""
+    container_status: str = ""
+    config_match: bool | None = None
+    problem: str = ""
+
+
+FromSupervisor = GatewayStatus | Progress | Finished | Usage | Sandboxes | PlaceFacts | Failure
 
 
 # --- asked of the router, after Attach ---------------------------------------------------------------------------
@@ -160,8 +237,22 @@ class GetQueue(_Message, frozen=True, kw_only=True):
     limit: int = 50
 
 
+class AgentTargets(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the workers of one agent are to try."""
+
+    agent: str
+    targets: tuple[ProbeTarget, ...]
+
+
+class ProbeWorkers(_Message, frozen=True, kw_only=True):
+    """Have living workers attack from where they are, `timeout` seconds each. Answered by WorkerProbed*, ProbesDone."""
+
+    wanted: tuple[AgentTargets, ...]
+    timeout: float = 120.0
+
+
 PairingAsk = ListPairing | ApprovePairing | RejectPairing | RevokePairing
-ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | RejectPairing | RevokePairing | GetQueue
+ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | RejectPairing | RevokePairing | GetQueue | ProbeWorkers
 
 
 class Attached(_Message, frozen=True, kw_only=True):
@@ -256,8 +347,35 @@ class Queue(_Message, frozen=True, kw_only=True):
     rows: tuple[QueueRow, ...]
 
 
+class WorkerProbed(_Message, frozen=True, kw_only=True):
+    """What one worker came to; `problem` says why it tried nothing."""
+
+    agent: str
+    place: str
+    generation: int
+    findings: tuple[Finding, ...] = ()
+    problem: str = ""
+
+
+class ProbesDone(_Message, frozen=True, kw_only=True):
+    """Everybody who lives has answered or was given up."""
+
+
 PairingReply = Pairings | Approved | Rejected | Revoked | Failure
-FromRouter = Attached | Channels | Heard | Answered | Pairings | Approved | Rejected | Revoked | Queue | Failure
+FromRouter = (
+    Attached
+    | Channels
+    | Heard
+    | Answered
+    | Pairings
+    | Approved
+    | Rejected
+    | Revoked
+    | Queue
+    | WorkerProbed
+    | ProbesDone
+    | Failure
+)
 
 to_supervisor: Decoder[ToSupervisor] = Decoder(ToSupervisor)
 from_supervisor: Decoder[FromSupervisor] = Decoder(FromSupervisor)

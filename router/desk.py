@@ -14,7 +14,8 @@ from typing import Literal
 from protocol.control import AccountStatus
 from protocol.envelope import Address, Inbound, Outbound, Peer, Sender
 from protocol.errors import UserError
-from protocol.messages import HistoryEntry
+from protocol.messages import Finding, HistoryEntry, ProbeTarget
+from protocol.sandbox import Seat
 from protocol.slices import RouterAgent
 from router import commands
 from router.accounts import Accounts
@@ -150,6 +151,16 @@ class Desk:
         for event in self._turns.running(session_key, agent):
             subscription.offer(event)
         return subscription
+
+    def living(self) -> list[tuple[Seat, int]]:
+        """The workers that answer, with their generations."""
+        return self._turns.workers.living()
+
+    async def probe(
+        self, seat: Seat, generation: int, targets: tuple[ProbeTarget, ...], timeout: float
+    ) -> tuple[Finding, ...]:
+        """Have a worker attack from where it is. Raises Temporary when it does not answer in time."""
+        return await self._turns.probe(seat, generation, targets, timeout)
 
     def accounts(self) -> tuple[AccountStatus, ...]:
         return self._accounts.statuses()

@@ -16,7 +16,7 @@ from protocol import control as c
 from protocol.errors import OpenClawError, ProtocolViolation, UserError
 from protocol.pipe import Pipe, PipeClosed
 from protocol.tasks import Tasks
-from router import pairing_desk
+from router import pairing_desk, probing
 from router.accounts import Accounts
 from router.desk import Desk
 from router.pairing_store import PairingStore
@@ -91,6 +91,9 @@ class Operators:
                 return await self._ask(pipe, request)
             case c.ListPairing() | c.ApprovePairing() | c.RejectPairing() | c.RevokePairing():
                 return await self._pair(request)
+            case c.ProbeWorkers():
+                await probing.probe(self._desk, request, pipe.send)
+                return c.ProbesDone()
             case c.GetQueue():
                 return c.Queue(
                     counts=await self._spool.counts(), rows=tuple(await self._spool.unfinished(request.limit))
