@@ -1,4 +1,4 @@
-"""Notices that the configuration may have changed: the file, what it includes, and the two `.env` files.
+"""Notices that the configuration may have changed: the file, what it includes, the two `.env` files, the approvals.
 
 Looked at by name again and again, since editors replace files and a watch on a file would stay with the old one. A
 look costs a few microseconds per file; a kernel watch per folder would save nothing and miss files on other machines.
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from protocol.errors import UserError
 from protocol.paths import Paths
+from supervisor.config import approvals
 from supervisor.config.parse import MAX_INCLUDES, read_text
 
 #: Device, inode, size and times of a file, None where there is none.
@@ -36,13 +37,13 @@ class Watch:
         marks = {file: mark(file) for file in self._files}
         if not self._files or marks != self.last:
             # Another file may be included now. Read by pattern: a file that is broken names its includes too.
-            self._files = (*self._variables(), *included(self._paths.config))
+            self._files = (*self._beside(), *included(self._paths.config))
             marks = {file: mark(file) for file in self._files}
         self.last = marks
         return marks
 
-    def _variables(self) -> tuple[Path, Path]:
-        return self._paths.state / ".env", Path.cwd() / ".env"
+    def _beside(self) -> tuple[Path, ...]:
+        return self._paths.state / ".env", Path.cwd() / ".env", approvals.file_of(self._paths)
 
 
 def mark(file: Path) -> Mark:

@@ -26,6 +26,7 @@ MAY_IMPORT = {
 PROTOCOL_PACKAGES = {"protocol.link": {"msgspec", "zmq"}, "protocol.process": {"msgspec", "setproctitle"}}
 #: Pure modules: values in, values out, `now` an argument.
 PURE = (
+    "protocol.approvals",
     "protocol.codec",
     "protocol.config",
     "protocol.control",
@@ -37,6 +38,7 @@ PURE = (
     "protocol.routes",
     "protocol.sandbox",
     "protocol.session_key",
+    "protocol.shell",
     "protocol.skills",
     "protocol.slices",
     "protocol.slices_proxy",
@@ -78,6 +80,7 @@ PURE = (
     "supervisor.policy",
     "worker.llm.sse",
     "worker.prompt",
+    "worker.tools.approvals",
     "worker.turn",
 )
 IMPURE = {
