@@ -12,7 +12,6 @@ from protocol.errors import ProtocolViolation
 from protocol.pipe import Pipe, PipeClosed, make_pair
 from protocol.sandbox import Seat
 from protocol.tasks import Tasks
-from supervisor.sandbox import rooms
 from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.local import launch
 from supervisor.workerplan import WorkerPlan
@@ -138,14 +137,13 @@ class WorkerBody:
         plan = self.booted = self._plan()
         self._tell_router(self.started())
         boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=plan.slice, walls=plan.walls)
-        if plan.container is not None:
-            await asyncio.to_thread(rooms.prepare, plan)
         return await self._spawner.spawn(
             SpawnSpec(
                 title=f"openclaw: worker {self.seat.agent}",
                 boot=boot,
                 log_fd=log_fd,
                 container=plan.container,
+                folders=plan.folders,
                 uid=plan.uid,
                 gid=plan.gid,
             )

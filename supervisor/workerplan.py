@@ -17,7 +17,17 @@ from protocol.paths import Paths
 from protocol.sandbox import HOST, Placement, SandboxSettings, Seat, container_name, slug, workspace_folder
 from protocol.slices import AgentLink, ToolRules, Walls, WorkerSlice
 from supervisor.config.slices import LinkKeys
-from supervisor.sandbox.spec import AGENT_WORKSPACE, BOOT, LINK, PROXY, SESSIONS, WORKSPACE, ContainerSpec, Mount
+from supervisor.sandbox.spec import (
+    AGENT_WORKSPACE,
+    BOOT,
+    LINK,
+    PROXY,
+    SESSIONS,
+    WORKSPACE,
+    ContainerSpec,
+    Folder,
+    Mount,
+)
 
 #: Not in a sandbox whose agent may only read its own workspace (SPEC 5.8).
 _READ_ONLY = ToolList(deny=("write", "edit", "apply_patch"))
@@ -39,16 +49,8 @@ class AgentPlan(msgspec.Struct, frozen=True, kw_only=True):
         return self.slice.agent
 
 
-class Folder(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder that must be there, and be the worker's, before a container is made. `seeded_from`: whose first files
-    it gets."""
-
-    path: str
-    seeded_from: str = ""
-
-
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. `folders` are made for it before its container is."""
+    """One worker. `folders` are made for it before its container is, that of its link last."""
 
     seat: Seat
     slice: WorkerSlice
@@ -199,6 +201,7 @@ class _Box:
             Folder(path=self.agent.slice.workspace),
             Folder(path=self._workspace, seeded_from=seeded_from),
             Folder(path=self._sessions),
+            Folder(path=self._link, is_link=True),
         )
 
     def inside(self, told: WorkerSlice) -> WorkerSlice:

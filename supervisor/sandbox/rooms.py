@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
+from supervisor.sandbox.spec import Folder
 from supervisor.spawners.base import SpawnError
-from supervisor.workerplan import WorkerPlan
 
 
-def prepare(plan: WorkerPlan) -> None:
+def prepare(folders: Iterable[Folder], uid: int, gid: int) -> None:
     """Raises SpawnError."""
     try:
-        for folder in plan.folders:
-            _own(Path(folder.path), plan.uid, plan.gid)
-        link = Path(plan.link.socket).parent
-        link.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            # The router makes the socket, the worker's group may use it (the folder hands its group on).
-            os.chown(link, 0, plan.gid)
-            link.chmod(0o2710)
+        for folder in folders:
+            _make(Path(folder.path))
+            if os.geteuid() == 0:
+                (_lend if folder.is_link else _give)(Path(folder.path), uid, gid)
     except OSError as error:
         raise SpawnError(f"cannot make {error.filename}: {error.strerror}") from None
 
 
-def _own(folder: Path, uid: int, gid: int) -> None:
+def _make(folder: Path) -> None:
     folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if os.geteuid() == 0 and found.st_uid == 0 and uid:
+
+
+def _give(folder: Path, uid: int, gid: int) -> None:
+    """Only what is ours to give: a folder of somebody else stays his."""
+    if folder.lstat().st_uid == 0 and uid:
         os.chown(folder, uid, gid, follow_symlinks=False)
+
+
+def _lend(folder: Path, uid: int, gid: int) -> None:
+    """The router makes the socket, and the worker's group may use it: the folder hands its group on (setgid)."""
+    os.chown(folder, 0, gid)
+    folder.chmod(0o2710)

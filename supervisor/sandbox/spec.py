@@ -27,6 +27,17 @@ class Mount(msgspec.Struct, frozen=True, kw_only=True):
     read_only: bool = True
 
 
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that must be there, and be the worker's, before its container is made.
+
+    `seeded_from`: whose first files it gets. `is_link`: it holds a socket that the router makes and the worker uses.
+    """
+
+    path: str
+    seeded_from: str = ""
+    is_link: bool = False
+
+
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One container, for the sessions of one scope key.
 

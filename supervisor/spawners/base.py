@@ -13,7 +13,7 @@ import msgspec
 from protocol.errors import Temporary
 from protocol.messages import WorkerBoot
 from supervisor.life import Exit
-from supervisor.sandbox.spec import ContainerSpec
+from supervisor.sandbox.spec import ContainerSpec, Folder
 
 #: What survives a restart of the supervisor, to find a running worker again.
 HandleInfo = dict[str, str | int]
@@ -26,14 +26,15 @@ class SpawnError(Temporary):
 class SpawnSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One worker to be made. `log_fd` takes its stdout and stderr; the caller keeps and closes its own copy.
 
-    `container` is where it is to live, None for a process of this machine. `uid` and `gid` are what a launcher in a
-    shared container makes of it.
+    `container` is where it is to live, None for a process of this machine; `folders` are then made before, for `uid`
+    and `gid`, which are also what a launcher in a shared container makes of the worker.
     """
 
     title: str
     boot: WorkerBoot
     log_fd: int
     container: ContainerSpec | None = None
+    folders: tuple[Folder, ...] = ()
     uid: int = 0
     gid: int = 0
 

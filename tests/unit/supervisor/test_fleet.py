@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from protocol import messages as m
-from protocol.sandbox import Seat
+from protocol.config import Sandbox
+from protocol.sandbox import HOST, Seat, slug
 from protocol.tasks import Tasks
 from supervisor.child import Office
 from supervisor.children import settings
-from supervisor.fleet import EAGER, Fleet
+from supervisor.fleet import EAGER, SESSIONS_AT_ONCE, Fleet
 from supervisor.life import Exit, State
 from supervisor.logs import Journal, LogFile
 from supervisor.records import Records
 from supervisor.spawners.fake import FakeSpawner, FakeWorker, Scene
+from supervisor.workerplan import AgentPlan
 from tests.support.plans import agent_of, plan_of
 
 
@@ -221,3 +223,65 @@ async def test_a_child_shows_its_state_in_its_repr(stage: Stage) -> None:
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(child.until(State.STOPPED), 0.01)
     assert child.state is State.READY
+
+
+# --- places -------------------------------------------------------------------------------------------------------
+
+GROUP = "agent:a:telegram:group:-1"
+
+
+def sessions_apart(agent: str, mode: str = "all") -> AgentPlan:
+    return agent_of(agent, sandbox=Sandbox(mode=mode, scope="session"))  # type: ignore[arg-type]
+
+
+async def test_a_worker_for_a_session_is_made_when_its_first_message_comes(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(sessions_apart("a")))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    assert stage.scene.workers == []
+    stage.fleet.hear(m.WorkerWanted(agent="a", place=slug(GROUP), session_key=GROUP))
+    await stage.settle()
+    [worker] = stage.scene.workers
+    assert worker.spec.container is not None and worker.spec.container.scope_key == GROUP
+
+
+async def test_a_place_that_is_not_the_sessions_own_is_nobodys_seat(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(sessions_apart("a"), agent_of("b")))
+    for place, session_key in ((HOST, GROUP), ("elsewhere", GROUP), (slug(GROUP), "agent:a:main")):
+        stage.fleet.hear(m.WorkerWanted(agent="a", place=place, session_key=session_key))
+    stage.fleet.hear(m.WorkerWanted(agent="b", place=slug(GROUP), session_key=GROUP))
+    await stage.settle()
+    assert stage.scene.workers == []
+
+
+async def test_main_and_other_sessions_have_workers_side_by_side(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(agent_of("a", sandbox=Sandbox(mode="non-main"))))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    assert stage.states() == {"worker a": "ready", f"worker a [{slug('agent:a')}]": "ready"}
+
+
+async def test_one_agent_has_only_so_many_sessions_at_once_and_the_next_waits_for_room(stage: Stage) -> None:
+    keys = [f"agent:a:telegram:group:-{number}" for number in range(SESSIONS_AT_ONCE + 1)]
+    stage.fleet.seat_all(plan_of(sessions_apart("a")))
+    for key in keys:
+        stage.fleet.hear(m.WorkerWanted(agent="a", place=slug(key), session_key=key))
+        await stage.settle()
+    assert len(stage.scene.workers) == SESSIONS_AT_ONCE
+    stage.fleet.hear(m.WorkerUnused(agent="a", place=slug(keys[0])))
+    await stage.settle()
+    assert stage.scene.workers[-1].spec.boot.slice.place == slug(keys[-1])
+
+
+async def test_a_change_of_mode_moves_the_agent_and_ends_its_old_worker(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(agent_of("a")))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    stage.fleet.seat_all(plan_of(agent_of("a", sandbox=Sandbox(mode="all"))))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    assert stage.states() == {f"worker a [{slug('agent:a')}]": "ready"}
+    stage.fleet.seat_all(plan_of(agent_of("a")))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    assert stage.states() == {"worker a": "ready"}
