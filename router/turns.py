@@ -318,9 +318,9 @@ class Turns:
 
     def _finish(self, queue: AgentQueue, generation: int, id: str, outcome: Outcome, error: str) -> None:
         row = queue.finish(id)
-        self._stop_typing(id)
-        self._growing.pop(id, None)
         if row is not None:
+            self._stop_typing(id)
+            self._growing.pop(id, None)
             self._pass_on(row)
         self._tasks.start(self._record_end(queue.seat, generation, row, id, outcome, error[:500]), f"finish {id}")
         self._move(queue)
