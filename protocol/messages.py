@@ -540,11 +540,15 @@ class ZygoteSpawned(_Message, frozen=True, kw_only=True):
 
 
 class ZygoteEnded(_Message, frozen=True, kw_only=True):
-    """In a container: the worker of that request has ended, with its exit code or signal. `max_rss` in bytes."""
+    """In a container: the worker of that request has ended, with its exit code or signal. `max_rss` in bytes.
+
+    `oom` when the kernel killed it, or one beside it, for lack of memory.
+    """
 
     request: int
     code: int = 0
     signal: int = 0
+    oom: bool = False
     max_rss: int = 0
 
 
