@@ -81,6 +81,7 @@ PURE = (
     "worker.llm.sse",
     "worker.prompt",
     "worker.tools.approvals",
+    "worker.tools.patch_text",
     "worker.turn",
 )
 IMPURE = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO, TypeVar
 
@@ -13,17 +12,16 @@ import msgspec
 
 from worker.llm.base import ToolSpec
 from worker.tools.access import FileAccess
-from worker.tools.base import MAX_RESULT, Context, ToolError, ToolResult, os_error, schema
+from worker.tools.base import MAX_RESULT, Context, ToolError, ToolResult, schema
+from worker.tools.storing import LARGE, load, store
 
 T = TypeVar("T")
 
 MAX_LINES = 2000
 MAX_BYTES = 50 * 1024
-#: Files from this size on are handled outside the event loop, in bytes; and the largest that can be edited.
-LARGE = 1024 * 1024
-MAX_EDIT = 16 * 1024 * 1024
 #: Largest file `read` counts the lines of.
-MAX_READ = 1024 * 1024 * 1024
+MAX_READ = 256 * 1024 * 1024
+_BLOCK = 1024 * 1024
 #: Characters of a result kept for the last line that tells how to go on.
 _HINT = 200
 #: Longest line shown whole, in bytes.
@@ -71,12 +69,11 @@ def _read(file: BinaryIO, wish: _ReadArguments) -> str:
     if (mime := _picture(file)) is not None:
         return f"[{mime}, {os.fstat(file.fileno()).st_size} bytes: pictures cannot be shown here]"
     first = max(wish.offset, 1)
-    lines = _lines(file)
-    skipped = sum(1 for _ in itertools.islice(lines, first - 1))
-    shown, unread = _take_lines(lines, min(max(wish.limit, 1), MAX_LINES))
+    skipped = _skip_lines(file, first - 1)
+    shown, unread = _take_lines(_lines(file), min(max(wish.limit, 1), MAX_LINES))
     if first > 1 and not shown:
         raise ToolError(f"Offset {first} is beyond end of file ({skipped} lines total)")
-    more = unread + sum(1 for _ in lines)
+    more = unread + _count_lines(file)
     text = "\n".join(shown)
     if more:
         text += f"\n\n[{more} more lines in file. Use offset={skipped + len(shown) + 1} to continue.]"
@@ -87,6 +84,37 @@ def _picture(file: BinaryIO) -> str | None:
     head = file.read(4)
     file.seek(0)
     return next((mime for magic, mime in _PICTURES.items() if head.startswith(magic)), None)
+
+
+def _skip_lines(file: BinaryIO, count: int) -> int:
+    """Go behind this many lines; returns how many there were. Lines that nobody sees are not taken apart."""
+    skipped, start, ended = 0, 0, True
+    while skipped < count and (block := file.read(_BLOCK)):
+        found = block.count(b"\n")
+        if skipped + found >= count:
+            file.seek(start + _end_of_line(block, count - skipped))
+            return count
+        skipped, start, ended = skipped + found, start + len(block), block.endswith(b"\n")
+    return skipped if ended else skipped + 1
+
+
+def _end_of_line(block: bytes, number: int) -> int:
+    """Where the line with this number (from 1) ends in a block that holds so many."""
+    end = 0
+    for _ in range(number):
+        end = block.index(b"\n", end) + 1
+    return end
+
+
+def _count_lines(file: BinaryIO) -> int:
+    """Lines from here to the end; the last one may lack its line feed."""
+    count, last = 0, b"\n"
+    # No further than that: somebody may be writing faster than we read.
+    for _ in range(MAX_READ // _BLOCK):
+        if not (block := file.read(_BLOCK)):
+            break
+        count, last = count + block.count(b"\n"), block[-1:]
+    return count if last == b"\n" else count + 1
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:
@@ -134,7 +162,7 @@ class WriteTool:
     async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _WriteArguments)
         data = wish.content.encode("utf-8", "replace")
-        await _somewhere(len(data), self._access, wish.path, data)
+        await store(self._access, wish.path, data)
         return ToolResult(f"Successfully wrote {len(data)} bytes to {wish.path}")
 
 
@@ -174,12 +202,10 @@ class EditTool:
         edits = list(wish.edits)
         if wish.old_text is not None:
             edits.append(_Edit(wish.old_text, wish.new_text or ""))
-        with os.fdopen(self._access.open_read(wish.path), "rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_EDIT:
-                raise ToolError(f"the file is over {MAX_EDIT} bytes; use exec with sed")
-            content = _decode(file.read(), wish.path)
+        self._access.check_writable(wish.path)
+        content = load(self._access, wish.path)
         changed = replace(content, edits, wish.path).encode("utf-8", "replace")
-        await _somewhere(len(changed), self._access, wish.path, changed)
+        await store(self._access, wish.path, changed)
         return ToolResult(f"Successfully replaced {len(edits)} block(s) in {wish.path}.")
 
 
@@ -215,51 +241,6 @@ def _place(content: str, edit: _Edit, path: str) -> tuple[int, int, str]:
         count = content.count(old)
         raise ToolError(f"Found {count} occurrences of the text in {path}. Give more of its surroundings.")
     return start, start + len(old), new
-
-
-def _decode(data: bytes, path: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise ToolError(f"{path} is not UTF-8 text") from None
-
-
-async def _somewhere(size: int, access: FileAccess, path: str, data: bytes) -> None:
-    if size > LARGE:
-        await asyncio.to_thread(_write, access, path, data)
-    else:
-        _write(access, path, data)
-
-
-def _write(access: FileAccess, path: str, data: bytes) -> None:
-    """The whole new file or the whole old one; an existing file keeps its mode."""
-    folder, name = access.open_folder(path)
-    temporary = f".{name[:60]}.{os.urandom(4).hex()}.tmp"
-    try:
-        mode = _mode(folder, name, path)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
-        try:
-            with os.fdopen(fd, "wb") as file:
-                os.fchmod(fd, mode)
-                file.write(data)
-            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
-            os.unlink(temporary, dir_fd=folder)
-            raise
-    except OSError as error:
-        raise os_error(error, "open", path) from None
-    finally:
-        os.close(folder)
-
-
-def _mode(folder: int, name: str, path: str) -> int:
-    try:
-        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return 0o600
-    if not stat.S_ISREG(found.st_mode):
-        raise ToolError(f"EINVAL: not a regular file, open '{path}'")
-    return stat.S_IMODE(found.st_mode) & 0o777
 
 
 def parse(arguments: dict[str, Any], kind: type[T]) -> T:

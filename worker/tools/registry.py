@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from protocol.process import LINK_MARK
+from protocol.sandbox import HOST
 from protocol.slices import WorkerSlice
 from protocol.tool_policy import effective, emptied_by
 from worker.llm.base import ToolCall, ToolSpec
@@ -15,12 +16,15 @@ from worker.tools.access import FileAccess
 from worker.tools.base import Context, Tool, ToolError, ToolResult, failure, shorten
 from worker.tools.exec import ExecTool
 from worker.tools.files import EditTool, ReadTool, WriteTool
+from worker.tools.patch import ApplyPatchTool
 from worker.tools.processes import Processes
 
 log = logging.getLogger(__name__)
 
 #: Variables handed to commands; everything else stays out.
 _KEPT = ("PATH", "HOME", "LANG", "TZ", "TMPDIR")
+#: Vendors whose models get `apply_patch`.
+_PATCHING = ("openai", "openai-codex")
 
 
 class Toolbox:
@@ -64,10 +68,17 @@ def toolbox(settings: WorkerSlice, access: FileAccess, processes: Processes) -> 
         "edit": EditTool(access),
         "exec": ExecTool(access, processes, environment(settings), settings.exec_timeout),
     }
+    if _patches(settings):
+        tools["apply_patch"] = ApplyPatchTool(access.only_workspace())
     allowed = effective(tools, settings.tool_profile, settings.tool_layers, settings.tool_profile_also)
     empty = emptied_by(allowed, settings.tool_layers)
     problem = f"no callable tools remain after the tool policy; the allow list is: {empty}" if empty else ""
     return Toolbox({name: tool for name, tool in tools.items() if name in allowed}, problem)
+
+
+def _patches(settings: WorkerSlice) -> bool:
+    """Only models that were trained on this form of patch are offered it (SPEC 5.5)."""
+    return settings.model.partition("/")[0] in _PATCHING
 
 
 def file_access(settings: WorkerSlice) -> FileAccess:
@@ -75,6 +86,8 @@ def file_access(settings: WorkerSlice) -> FileAccess:
     return FileAccess(
         Path(settings.workspace),
         workspace_only=settings.workspace_only,
+        sandboxed=settings.place != HOST,
+        agent_workspace=settings.agent_workspace,
         forbidden=settings.forbidden_paths,
         allowed=settings.allowed_paths,
     )
