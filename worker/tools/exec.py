@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
+from protocol.approvals import Ask, Security
 from worker.llm.base import ToolSpec
 from worker.tools.access import FileAccess
 from worker.tools.base import Context, ToolError, ToolResult, os_error, schema
 from worker.tools.files import parse
+from worker.tools.gate import Gate, Wish
 from worker.tools.processes import Capture, Command, Processes
 
 #: A single argument of a program may be this long (execve(2), MAX_ARG_STRLEN).
@@ -30,6 +32,10 @@ class _Arguments(msgspec.Struct):
     env: dict[str, str] = {}
     timeout: float | None = None
     background: bool = False
+    elevated: bool = False
+    host: Literal["auto", "sandbox", "gateway", "node"] = "auto"
+    security: Security | None = None
+    ask: Ask | None = None
 
 
 class ExecTool:
@@ -45,11 +51,20 @@ class ExecTool:
             workdir={"type": "string", "description": "Folder to run in, default the workspace"},
             env={"type": "object", "additionalProperties": {"type": "string"}, "description": "More variables"},
             timeout={"type": "number", "description": "Seconds after which the command is ended"},
+            elevated={"type": "boolean", "description": "Run on the host, outside of a sandbox; few senders may"},
         ),
     )
 
-    def __init__(self, access: FileAccess, processes: Processes, environ: Mapping[str, str], timeout: int) -> None:
+    def __init__(
+        self,
+        access: FileAccess,
+        processes: Processes,
+        environ: Mapping[str, str],
+        timeout: int,
+        gate: Gate | None = None,
+    ) -> None:
         self._access = access
+        self._gate = gate or Gate()
         self._processes = processes
         self._environ = {**environ, "OPENCLAW_SHELL": "exec"}
         self._timeout = timeout
@@ -57,9 +72,50 @@ class ExecTool:
 
     async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _Arguments)
-        capture = Capture()
-        command = self._start(wish, capture)
+        self._check(wish, context)
         timeout = min(max(wish.timeout or self._timeout, 0.001), _MAX_TIMEOUT)
+        if wish.elevated and self._gate.sandboxed:
+            return await self._outside(wish, context, timeout)
+        folder = str(self._access.resolve(wish.workdir, "chdir"))
+        env = _allowed(wish.env)
+        wanted = Wish(wish.command, folder, env, wish.security, wish.ask)
+        waits = await self._gate.enter(wanted, context, free=wish.elevated and context.grant.elevated == "full")
+        return waits if waits is not None else await self._here(wish, folder, env, timeout)
+
+    def _check(self, wish: _Arguments, context: Context) -> None:
+        if wish.background:
+            raise ToolError("background commands are not available; start a daemon with setsid and redirect its output")
+        if len(wish.command.encode("utf-8", "replace")) > MAX_COMMAND:
+            raise ToolError(f"the command is over {MAX_COMMAND} bytes; write it to a file and run that")
+        if wish.elevated and context.grant.elevated == "off":
+            raise ToolError(
+                "elevated is not available to this sender or session. Gates: tools.elevated.enabled, "
+                "tools.elevated.allowFrom.<channel>, agents.list[].tools.elevated, /elevated"
+            )
+        self._check_host(wish)
+
+    def _check_host(self, wish: _Arguments) -> None:
+        if wish.host == "node":
+            raise ToolError("host=node is not available: no node is paired")
+        if wish.host == "sandbox" and (wish.elevated or not self._gate.sandboxed):
+            raise ToolError("host=sandbox is not available: this command would not run in a sandbox")
+        if wish.host == "gateway" and self._gate.sandboxed and not wish.elevated:
+            raise ToolError("host=gateway needs elevated: this session is sandboxed")
+
+    async def _outside(self, wish: _Arguments, context: Context, timeout: float) -> ToolResult:
+        """Through the router, which asks again whether this sender may, and the supervisor's broker."""
+        if wish.env:
+            raise ToolError("env cannot be given with elevated; set the variables in the command")
+        if self._gate.policy.security == "deny" or wish.security == "deny":
+            raise ToolError("command not run: exec is denied (tools.exec.security or exec-approvals.json)")
+        if self._gate.approver is None:
+            raise ToolError("elevated is not available: there is no way out of this worker")
+        answer = await self._gate.approver.elevate(context.id, wish.command, wish.workdir, timeout)
+        return ToolResult(answer.text, is_error=not answer.ok)
+
+    async def _here(self, wish: _Arguments, folder: str, env: Mapping[str, str], timeout: float) -> ToolResult:
+        capture = Capture()
+        command = self._start(wish, folder, env, capture)
         try:
             async with asyncio.timeout(timeout):
                 status = await command.over()
@@ -72,15 +128,9 @@ class ExecTool:
         left = await self._processes.end(command)
         return _result(command, capture, status, ending, left)
 
-    def _start(self, wish: _Arguments, capture: Capture) -> Command:
-        if wish.background:
-            raise ToolError("background commands are not available; start a daemon with setsid and redirect its output")
-        if len(wish.command.encode("utf-8", "replace")) > MAX_COMMAND:
-            raise ToolError(f"the command is over {MAX_COMMAND} bytes; write it to a file and run that")
-        folder = str(self._access.resolve(wish.workdir, "chdir"))
-        environ = {**self._environ, **_allowed(wish.env)}
+    def _start(self, wish: _Arguments, folder: str, env: Mapping[str, str], capture: Capture) -> Command:
         try:
-            return self._processes.start([*self._shell, "-c", wish.command], folder, environ, capture)
+            return self._processes.start([*self._shell, "-c", wish.command], folder, {**self._environ, **env}, capture)
         except OSError as error:
             raise os_error(error, "spawn", wish.workdir) from None
         except ValueError as error:
@@ -96,6 +146,8 @@ def _dying_with_us() -> list[str]:
 def _allowed(env: Mapping[str, str]) -> dict[str, str]:
     if "PATH" in env:
         raise ToolError("env must not replace PATH; name the program with its folder")
+    if any(not name or "=" in name or "\0" in name + value for name, value in env.items()):
+        raise ToolError("invalid arguments: a variable's name has no =, and neither has NUL")
     return {name: value for name, value in env.items() if not name.upper().startswith(_REFUSED)}
 
 
