@@ -69,6 +69,11 @@ class Reception:
         if old := [batch for batch, by in self._batches.items() if by is not self._rules]:
             await asyncio.wait(old)
 
+    @property
+    def rules(self) -> Rules:
+        """What is decided by now."""
+        return self._rules
+
     def accounts(self) -> Mapping[AccountKey, Mapping[str, Any]]:
         """The channel accounts to run, with their settings."""
         return self._rules.accounts

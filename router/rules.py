@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from protocol.accounts import account_ids, account_settings, default_account_id, sections
-from protocol.envelope import Inbound
+from protocol.envelope import Address, Inbound, Peer, PeerKind, Sender
 from protocol.session_key import main_session_key
 from protocol.slices import RouterAgent, RouterSlice
 from router import broadcast, commands, history, mentions, routing, threads
@@ -69,6 +69,25 @@ class Rules:
             return tuple(Target(agent, threads.session_key(key, message), "broadcast") for agent, key in keys)
         found = routing.resolve(self._table, route_input(message))
         return (Target(found.agent, threads.session_key(found.session_key, message), found.matched_by),)
+
+    def answering(self, channel: str, account: str, peer: str) -> frozenset[str]:
+        """The agents that may be meant by what is written in a conversation, whatever kind it is of."""
+        kinds: tuple[PeerKind, ...] = ("direct", "group", "channel")
+        reply, nobody = Address(channel, account, peer), Sender("")
+        written = (
+            Inbound(
+                channel=channel,
+                account=account,
+                message_id="",
+                peer=Peer(kind, peer),
+                sender=nobody,
+                text="",
+                at=0.0,
+                reply=reply,
+            )
+            for kind in kinds
+        )
+        return frozenset(target.agent for one in written for target in self.targets(one))
 
     def command(self, message: Inbound) -> commands.Command | None:
         """The command that a message is, unless commands in texts are switched off."""

@@ -137,6 +137,9 @@ class Spool(Protocol):
     async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
         """The id under which this message was admitted, empty when it was not."""
 
+    async def sessions(self, limit: int) -> list[InboxRow]:
+        """The message that last came for each session, ended or not, newest first."""
+
     async def cursor(self, channel: str, account: str) -> str | None:
         """The value of the last cursor admitted for this account."""
 

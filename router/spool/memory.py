@@ -162,6 +162,11 @@ class MemorySpool:
         wanted = (channel, account, message_id, agent)
         return next((row.id for row in rows if _name(row.message, row.agent) == wanted), "")
 
+    async def sessions(self, limit: int) -> list[InboxRow]:
+        self._check_open()
+        newest = {(entry.row.agent, entry.row.session_key): entry.row for entry in self._inbox.values()}
+        return sorted(newest.values(), key=lambda row: row.id, reverse=True)[:limit]
+
     async def cursor(self, channel: str, account: str) -> str | None:
         self._check_open()
         return self._cursors.get((channel, account))

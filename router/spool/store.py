@@ -102,6 +102,9 @@ class SqliteSpool:
     async def known(self, channel: str, account: str, message_id: str, agent: str) -> str:
         return await self._writer.run(lambda tables: tables.known(channel, account, message_id, agent))
 
+    async def sessions(self, limit: int) -> list[InboxRow]:
+        return await self._writer.run(lambda tables: tables.sessions(limit))
+
     async def cursor(self, channel: str, account: str) -> str | None:
         return await self._writer.run(lambda tables: tables.cursor(channel, account))
 

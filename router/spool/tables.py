@@ -201,6 +201,14 @@ class Tables:
         ).fetchone()
         return id_text(found[0]) if found else ""
 
+    def sessions(self, limit: int) -> list[InboxRow]:
+        found = self._run(
+            "SELECT n, agent, session_key, message, crashes, created_at, origin FROM inbox"
+            " WHERE n IN (SELECT max(n) FROM inbox GROUP BY agent, session_key) ORDER BY n DESC LIMIT ?",
+            (limit,),
+        )
+        return [_inbox_row(*row) for row in found]
+
     def cursor(self, channel: str, account: str) -> str | None:
         found = self._run("SELECT value FROM cursors WHERE channel = ? AND account = ?", (channel, account)).fetchone()
         return str(found[0]) if found else None

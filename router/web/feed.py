@@ -23,8 +23,9 @@ MAX_READERS = 64
 class Subscription:
     """One reader's queue. Ends (`take` gives None, iteration stops) when closed by either side or overrun."""
 
-    def __init__(self, leave: Callable[[Subscription], None]) -> None:
+    def __init__(self, leave: Callable[[Subscription], None], *, ours: bool = False) -> None:
         self._leave = leave
+        self.ours = ours
         self._waiting: deque[Event] = deque()
         self._weight = 0
         self._closed = False
@@ -94,13 +95,20 @@ class Feed:
         return f"<Feed readers={self._count()}>"
 
     def _count(self) -> int:
-        return sum(len(readers) for readers in self._readers.values())
+        return sum(not reader.ours for readers in self._readers.values() for reader in readers)
 
     def subscribe(self, agent: str) -> Subscription:
         """Events of one agent from now on. Raises Temporary when too many watch already."""
         if self._count() >= self._limit:
             raise Temporary("too many pages are open", retry_after=30.0)
-        subscription = Subscription(lambda reader: self._drop(agent, reader))
+        return self._enter(agent, ours=False)
+
+    def attend(self, agent: str) -> Subscription:
+        """As `subscribe`, for a part of the router itself: it takes no page's place."""
+        return self._enter(agent, ours=True)
+
+    def _enter(self, agent: str, *, ours: bool) -> Subscription:
+        subscription = Subscription(lambda reader: self._drop(agent, reader), ours=ours)
         self._readers.setdefault(agent, {})[subscription] = None
         return subscription
 

@@ -363,3 +363,14 @@ async def test_a_known_message_is_found_by_what_makes_it_the_same(spool: Spool) 
     row = await admit_one(spool)
     assert await spool.known("telegram", "work", "1", "main") == row.id
     assert await spool.known("telegram", "work", "1", "other") == ""
+
+
+async def test_the_newest_message_of_each_session_is_found_also_when_it_was_answered(spool: Spool) -> None:
+    first = await admit_one(spool)
+    await spool.admit([admission("2", "work")], None, NOW + 1)
+    (newest,) = await spool.admit([admission("3")], None, NOW + 2)
+    await spool.finish(first.id, "answered", "", NOW + 3)
+    await spool.finish(newest.id, "answered", "", NOW + 3)
+    found = [(row.agent, row.message.message_id) for row in await spool.sessions(10)]
+    assert found == [("main", "3"), ("work", "2")]
+    assert [row.message.message_id for row in await spool.sessions(1)] == ["3"]

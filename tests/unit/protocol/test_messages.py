@@ -33,7 +33,8 @@ GOLDEN: list[tuple[object, bytes]] = [
         '"message_id":"7:42","peer":{"kind":"direct","id":"7"},"sender":{"id":"7","name":"Ann","username":"ann"},'
         '"text":"hé","at":1.5,"reply":{"channel":"telegram","account":"work","target":"7","thread":null,'
         '"reply_to":null},"parent_peer":null,"guild_id":null,"team_id":null,"roles":[],"mentioned":null,"quote":null,'
-        '"media":[],"subject":"","history":[],"command":""},"grant":{"owner":false,"elevated":"off","layers":[]}}'.encode(),
+        '"media":[],"subject":"","history":[],"command":"","relayed":null},'
+        '"grant":{"owner":false,"elevated":"off","layers":[]}}'.encode(),
     ),
     (m.SayAck(id="01", seq=0), b'{"type":"SayAck","id":"01","seq":0}'),
     (m.DoneAck(id="01"), b'{"type":"DoneAck","id":"01"}'),
