@@ -170,7 +170,8 @@ class RouterLinks:
         _bound(socket)
         self._doorman.allowed[domain] = z85.decode(worker_public.encode())
         socket.bind(f"ipc://{path}")
-        os.chmod(path, 0o600)
+        # The folder says whose group it is (setgid): the agent's, where it has one of its own.
+        os.chmod(path, 0o660)
 
         def receive(frames: list[bytes]) -> None:
             generation, *rest = frames

@@ -112,20 +112,35 @@ class Bind(_Slice, frozen=True, kw_only=True):
 class Walls(_Slice, frozen=True, kw_only=True):
     """What a worker on the host locks itself into before it runs anything of its agent (ARCHITECTURE 6).
 
-    `uid` and `gid` are what it becomes, 0 for "stay who you are". `covers` are folders that an empty one is laid over
-    in its own mount namespace, and `binds` what shows through. Below `denied` nothing can be opened, but for
-    `readable` and `writable` (Landlock). Sizes in bytes, 0 for no limit.
+    `uid` and `gid` are what it becomes, 0 for "stay who you are". With `mounts` it gets a mount namespace of its own
+    (`user`: by way of a user namespace): empty folders are laid over `covers`, and `binds` show through. Below `denied`
+    nothing can be opened, but for `readable` and `writable` (Landlock). A worker that cannot reach `needed` must not
+    start. Sizes in bytes, 0 for no limit.
     """
 
     uid: int = 0
     gid: int = 0
+    mounts: Literal["", "root", "user"] = ""
     covers: tuple[str, ...] = ()
     binds: tuple[Bind, ...] = ()
     denied: tuple[str, ...] = ()
     readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
     max_processes: int = 0
     max_file_size: int = 0
+
+
+class Limits(_Slice, frozen=True, kw_only=True):
+    """What all processes of one agent on the host may use together. `memory` in bytes, `cpus` in processors; 0: none.
+
+    `shares` is its weight against others when processors are short (cpu.shares, 1024 for an ordinary process).
+    """
+
+    memory: int = 0
+    pids: int = 0
+    cpus: float = 0.0
+    shares: int = 0
 
 
 class WorkerSlice(_Slice, frozen=True, kw_only=True):

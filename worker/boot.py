@@ -28,7 +28,7 @@ from protocol.messages import PROTOCOL_VERSION, WorkerBoot, supervisor_to_worker
 from protocol.pipe import FrameReader, PipeClosed, receive_blocking
 from protocol.process import become_subreaper, die_with_parent, dump_stacks_on_signal, set_title
 from protocol.slices import WorkerSlice
-from worker import prompt
+from worker import prompt, walls
 from worker.agent import Agent, conversation_keep
 from worker.llm.client import ProxyClient, RoutedModel
 from worker.service import EXIT_FAILED, EXIT_REFUSED, Service, connect_with, sessions_of
@@ -124,6 +124,14 @@ def work(boot_fd: int) -> int:
         return EXIT_REFUSED
     logs.setup("worker", boot.slice.log_level)
     set_title(f"openclaw: worker {boot.slice.agent}")
+    try:
+        walls.enforce(boot.walls)
+    except walls.Unreachable as error:
+        log.critical("%s", error)
+        return EXIT_REFUSED
+    except OSError as error:
+        log.critical("the walls around this worker cannot be built: %s", error)
+        return EXIT_FAILED
     try:
         _enter_workspace(boot.slice)
     except OSError as error:

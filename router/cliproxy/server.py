@@ -185,11 +185,12 @@ def _identify(request: web.BaseRequest, view: _View) -> AgentSlice:
 
 
 async def _listen(runner: web.ServerRunner, path: Path) -> tuple[Path, int]:
-    """The socket's path and inode. The folder keeps others out from the first moment on; the mode says the same."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.chmod(path.parent, 0o700)
+    """The socket's path and inode. Agents have users of their own and come in by their tokens; everybody else is kept
+    out by the folder above (0700), which is covered for agents but for this one."""
+    path.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    os.chmod(path.parent, 0o711)
     await web.UnixSite(runner, path).start()
-    os.chmod(path, 0o600)
+    os.chmod(path, 0o666)
     return path, os.stat(path).st_ino
 
 

@@ -62,7 +62,12 @@ class Places:
 
     def _config_files(self) -> list[str]:
         file: Path = self._paths.config
-        return [] if file.is_relative_to(self._paths.state) else [str(file) + end for end in _COPIES]
+        return [] if file.is_relative_to(self._paths.state) else list(config_copies(file))
+
+
+def config_copies(file: Path) -> tuple[str, ...]:
+    """The configuration and everything beside it that was once the configuration."""
+    return tuple(str(file) + end for end in _COPIES)
 
 
 def _inside(path: str, folder: str) -> bool:

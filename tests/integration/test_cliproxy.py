@@ -343,11 +343,11 @@ async def _reasons(found: Rig, model: str, key: str) -> list[Any]:
     return [caught.value, caught.value.__cause__, caught.value.__context__]
 
 
-async def test_only_our_uid_may_connect(tmp_path: Path) -> None:
+async def test_users_of_agents_may_connect_and_nobody_may_list_the_folder(tmp_path: Path) -> None:
     async with rig(tmp_path) as found:
         socket = Path(found.settings.socket)
-        assert stat.S_IMODE(os.stat(socket).st_mode) == 0o600
-        assert stat.S_IMODE(os.stat(socket.parent).st_mode) == 0o700
+        assert stat.S_IMODE(os.stat(socket).st_mode) == 0o666
+        assert stat.S_IMODE(os.stat(socket.parent).st_mode) == 0o711
 
 
 # --- the process -------------------------------------------------------------------------------------------------
