@@ -102,7 +102,7 @@ class Agent:
 
     async def run(self, job: Job, voice: Voice) -> Ended:
         """Work the turn out, from wherever its lines in the transcript lead to. Never raises but when cancelled."""
-        turn = self._turn(job.message)
+        turn = self._turn(job)
         for seq, text in job.record.says:
             voice.say(job.record.inbound, seq, text)
         if job.cancelled:
@@ -122,8 +122,8 @@ class Agent:
         return self._last_words(job, turn, event, voice)
 
     async def _drive(self, job: Job, turn: Turn, voice: Voice) -> Ended:
-        if self._tools.problem:
-            return self._last_words(job, turn, Broken(self._tools.problem, f"⚠️ {self._tools.problem}."), voice)
+        if problem := self._tools_of(job).problem:
+            return self._last_words(job, turn, Broken(problem, f"⚠️ {problem}."), voice)
         if job.message.command and not job.message.text:
             return _acknowledge(job, voice)
         command = _replay(turn, job.record).next
@@ -157,10 +157,14 @@ class Agent:
             voice.say(job.record.inbound, step.say.seq, step.say.text)
         return ended
 
-    def _turn(self, message: Inbound) -> Turn:
+    def _tools_of(self, job: Job) -> Toolbox:
+        """What the sender and the group of this message leave of the agent's tools."""
+        return self._tools.granted(job.context.grant)
+
+    def _turn(self, job: Job) -> Turn:
         return Turn(
-            direct=prompt.is_direct(message),
-            tools=self._tools.names,
+            direct=prompt.is_direct(job.message),
+            tools=self._tools_of(job).names,
             models=len(self._models),
             timeout=self._settings.turn_timeout,
         )
@@ -175,7 +179,7 @@ class Agent:
                 return _failed_call(call, reason), Usage()
             case RunTool(call):
                 voice.activity(job.record.inbound, "tool", label(call))
-                result = await self._tools.run(call, job.context)
+                result = await self._tools_of(job).run(call, job.context)
                 return ToolEnded(call, result.text, result.is_error), Usage()
             case Finish():
                 raise AssertionError("a finished turn has nothing to perform")
@@ -205,10 +209,11 @@ class Agent:
         raise ModelBusy("the model's stream ended without an answer")
 
     def _request(self, command: AskModel, job: Job) -> Request:
-        system = prompt.system_prompt(self._setting, self._tools.offered, self._workspace.project_files(), job.message)
+        tools = self._tools_of(job).offered
+        system = prompt.system_prompt(self._setting, tools, self._workspace.project_files(), job.message)
         limit = context.budget(self._settings.context_tokens, len(system), command.shrink)
         turns = context.conversation(job.transcript.until(job.record), limit, _show)
-        return Request(self._models[command.model], system, turns, self._tools.offered)
+        return Request(self._models[command.model], system, turns, tools)
 
     # --- writing down --------------------------------------------------------------------------------------------
 

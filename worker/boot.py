@@ -30,6 +30,7 @@ from protocol.process import become_subreaper, die_with_parent, dump_stacks_on_s
 from protocol.slices import WorkerSlice
 from worker import prompt, walls
 from worker.agent import Agent, conversation_keep
+from worker.calls import Calls
 from worker.llm.client import ProxyClient, RoutedModel
 from worker.service import EXIT_FAILED, EXIT_REFUSED, Service, connect_with, sessions_of
 from worker.tools.processes import Processes
@@ -145,7 +146,8 @@ async def serve(boot: WorkerBoot) -> int:
     settings = boot.slice
     processes = Processes(adopts=True)
     access = file_access(settings)
-    tools = toolbox(settings, access, processes)
+    calls = Calls()
+    tools = toolbox(settings, access, processes, calls)
     workspace = Workspace(Path(settings.workspace), access, settings.bootstrap_max_chars)
     model = RoutedModel(ProxyClient(settings.proxy_socket, settings.proxy_token))
     try:
@@ -156,7 +158,8 @@ async def serve(boot: WorkerBoot) -> int:
     agent = Agent(settings, setting_of(settings), model, tools, workspace)
     asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, processes.reap)
     try:
-        return await Service(settings, boot.generation, agent, sessions).run(connect_with(settings, boot.generation))
+        service = Service(settings, boot.generation, agent, sessions, calls)
+        return await service.run(connect_with(settings, boot.generation))
     finally:
         await model.close()
         processes.kill_orphans()

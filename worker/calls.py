@@ -41,14 +41,11 @@ class _Open:
 
 
 class Calls:
-    """The open questions of one worker. `send` says whether the link took a message; if not, `offer` is due again.
+    """The open questions of one worker."""
 
-    `retry` is called when something could not be sent.
-    """
-
-    def __init__(self, send: Callable[[Question], bool], retry: Callable[[], None]) -> None:
-        self._send = send
-        self._retry = retry
+    def __init__(self) -> None:
+        self._send: Callable[[Question], bool] = lambda question: False
+        self._retry: Callable[[], None] = lambda: None
         self._open: dict[int, _Open] = {}
         self._number = 0
         self._life = ""
@@ -83,6 +80,11 @@ class Calls:
         return await self._ask(question, m.Response, timeout + ANSWER_TIMEOUT)
 
     # --- for the service -----------------------------------------------------------------------------------------
+
+    def attach(self, send: Callable[[Question], bool], retry: Callable[[], None]) -> None:
+        """Ask through this. `send` says whether the link took it; if not, `retry` is called, and `offer` is due."""
+        self._send = send
+        self._retry = retry
 
     def welcomed(self, life: str) -> None:
         """The router is there, perhaps a new one: ask again what is open."""

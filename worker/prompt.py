@@ -224,6 +224,10 @@ def _info(message: Inbound) -> dict[str, object]:
     info: dict[str, object] = {}
     if not is_direct(message):
         info["sender"] = _sender(message)
+    if message.relayed is not None:
+        # Another session wrote it, not the person this agent serves: a request, to be weighed as one.
+        info["from_agent"] = message.relayed.agent
+        info["from_session"] = message.relayed.session_key
     if message.mentioned is not None and not is_direct(message):
         info["mentions_you"] = message.mentioned
     if message.history:

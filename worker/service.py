@@ -21,8 +21,9 @@ from protocol.errors import ProtocolViolation
 from protocol.link import WorkerLink
 from protocol.slices import WorkerSlice
 from protocol.tasks import Tasks
-from worker import prompt
+from worker import probe, prompt
 from worker.agent import Agent, Job
+from worker.calls import Calls
 from worker.lanes import Lanes
 from worker.outbox import Outbox
 from worker.sessions.entries import Ended, Mark, UserLine
@@ -86,7 +87,16 @@ def connect_with(settings: WorkerSlice, generation: int) -> Connect:
 class Service:
     """Call `run` inside the event loop; it returns the exit code."""
 
-    def __init__(self, settings: WorkerSlice, generation: int, agent: Agent, sessions: Sessions) -> None:
+    def __init__(
+        self,
+        settings: WorkerSlice,
+        generation: int,
+        agent: Agent,
+        sessions: Sessions,
+        calls: Calls | None = None,
+    ) -> None:
+        self._calls = calls or Calls()
+        self._probing = False
         self._settings = settings
         self._generation = generation
         self._agent = agent
@@ -114,6 +124,7 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.drain)
         self._link = connect(self._receive, self._up, self._down)
+        self._calls.attach(self._ask, lambda: self._later("asking", RESEND, self._calls.offer))
         try:
             await self._stop.wait()
             if self._code == EXIT_DONE:
@@ -212,6 +223,10 @@ class Service:
                 self.drain()
             case m.GetHistory():
                 self._link.send(self._history(message))
+            case m.Response() | m.ApprovalDecided():
+                self._calls.answered(message)
+            case m.Probe():
+                self._probe(message)
 
     def _welcomed(self, welcome: m.Welcome) -> None:
         if welcome.version != m.PROTOCOL_VERSION:
@@ -221,6 +236,7 @@ class Service:
         if not self._welcome:
             self._welcome = True
             self._send(*self._outbox.due())
+            self._calls.welcomed(welcome.router)
 
     def _send(self, *messages: m.Say | m.Done) -> None:
         """What must arrive: kept in the outbox, offered again after a reconnection or when the link was full."""
@@ -314,6 +330,26 @@ class Service:
     def activity(self, inbound: str, doing: Literal["model", "tool"], label: str) -> None:
         if self._welcome:
             self._link.send(m.Activity(id=inbound, doing=doing, label=label))
+
+    # --- what turns ask of the router (calls.Calls), and what it tries out ----------------------------------------
+
+    def _ask(self, question: m.Request | m.ApprovalWanted | m.Elevate) -> bool:
+        return self._welcome and self._link.send(question)
+
+    def _probe(self, order: m.Probe) -> None:
+        """One at a time: the attacks are slow, and whoever wants more than one at once wants to hold us up."""
+        if self._probing:
+            self._link.send(m.Probed(request=order.request, findings=()))
+            return
+        self._probing = True
+        self._tasks.start(self._try_out(order), "probe")
+
+    async def _try_out(self, order: m.Probe) -> None:
+        try:
+            findings = await asyncio.to_thread(probe.run, order.targets, self._settings)
+        finally:
+            self._probing = False
+        self._link.send(m.Probed(request=order.request, findings=findings))
 
     # --- the rest ------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,8 @@
-"""The tools of one agent: what is offered to the model is what may run, decided once by policy."""
+"""The tools of one agent: what is offered to the model is what may run.
+
+Decided by policy twice: once for the agent, and for each turn by what its group and sender leave. The router decides
+the same again for every request that leaves the worker.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,23 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from protocol.config import ToolList
+from protocol.messages import Grant
 from protocol.process import LINK_MARK
 from protocol.sandbox import HOST
 from protocol.slices import WorkerSlice
-from protocol.tool_policy import effective, emptied_by
+from protocol.tool_policy import effective, emptied_by, for_turn
+from worker.calls import Calls
 from worker.llm.base import ToolCall, ToolSpec
 from worker.tools.access import FileAccess
 from worker.tools.base import Context, Tool, ToolError, ToolResult, failure, shorten
 from worker.tools.exec import ExecTool
 from worker.tools.files import EditTool, ReadTool, WriteTool
+from worker.tools.gate import Approver, Gate
+from worker.tools.message import message_tool
 from worker.tools.patch import ApplyPatchTool
 from worker.tools.processes import Processes
+from worker.tools.sessions import session_tools
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +38,16 @@ _PATCHING = ("openai", "openai-codex")
 
 
 class Toolbox:
-    """Runs tool calls. `problem` is set when an explicit allow list leaves no tool: then no turn can run."""
+    """Runs tool calls. `problem` is set when an explicit allow list leaves no tool: then no turn can run.
 
-    def __init__(self, tools: Mapping[str, Tool], problem: str = "") -> None:
+    `layers` are those that made the tools this few.
+    """
+
+    def __init__(self, tools: Mapping[str, Tool], layers: tuple[ToolList, ...] = ()) -> None:
         self._tools = dict(tools)
-        self.problem = problem
+        self._layers = layers
+        empty = emptied_by(self.names, layers)
+        self.problem = f"no callable tools remain after the tool policy; the allow list is: {empty}" if empty else ""
 
     def __repr__(self) -> str:
         return f"Toolbox({', '.join(sorted(self._tools)) or 'empty'})"
@@ -44,6 +59,12 @@ class Toolbox:
     @property
     def names(self) -> frozenset[str]:
         return frozenset(self._tools)
+
+    def granted(self, grant: Grant) -> Toolbox:
+        """What is left of these tools for a turn under this grant."""
+        left = for_turn(self._tools, "", (), granted=grant.layers, owner=grant.owner)
+        tools = {name: tool for name, tool in self._tools.items() if name in left}
+        return Toolbox(tools, (*self._layers, *grant.layers))
 
     async def run(self, call: ToolCall, context: Context) -> ToolResult:
         """Every failure is a result for the model; only cancellation escapes."""
@@ -60,20 +81,27 @@ class Toolbox:
         return ToolResult(shorten(result.text), result.is_error)
 
 
-def toolbox(settings: WorkerSlice, access: FileAccess, processes: Processes) -> Toolbox:
-    """The tools this agent's policy leaves."""
+def toolbox(settings: WorkerSlice, access: FileAccess, processes: Processes, calls: Calls | None = None) -> Toolbox:
+    """The tools this agent's policy leaves; those that reach beyond the worker only with somebody to ask."""
+    environ = environment(settings)
     tools: dict[str, Tool] = {
         "read": ReadTool(access),
         "write": WriteTool(access),
         "edit": EditTool(access),
-        "exec": ExecTool(access, processes, environment(settings), settings.exec_timeout),
+        "exec": ExecTool(access, processes, environ, settings.exec_timeout, gate(settings, calls, environ["PATH"])),
     }
+    if calls is not None:
+        tools |= {tool.spec.name: tool for tool in (*session_tools(calls), message_tool(calls))}
     if _patches(settings):
         tools["apply_patch"] = ApplyPatchTool(access.only_workspace())
     allowed = effective(tools, settings.tool_profile, settings.tool_layers, settings.tool_profile_also)
-    empty = emptied_by(allowed, settings.tool_layers)
-    problem = f"no callable tools remain after the tool policy; the allow list is: {empty}" if empty else ""
-    return Toolbox({name: tool for name, tool in tools.items() if name in allowed}, problem)
+    return Toolbox({name: tool for name, tool in tools.items() if name in allowed}, settings.tool_layers)
+
+
+def gate(settings: WorkerSlice, approver: Approver | None, path: str) -> Gate:
+    """The exec policy of this agent. An approver may take half of the turn's time."""
+    sandboxed, patience = settings.place != HOST, settings.turn_timeout / 2
+    return Gate(settings.exec_policy, approver, sandboxed=sandboxed, patience=patience, path=path)
 
 
 def _patches(settings: WorkerSlice) -> bool:
