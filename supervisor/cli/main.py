@@ -32,13 +32,14 @@ NOUNS = {
     "logs": ("logs", "Show the gateway's log"),
     "pairing": ("pairing", "List and approve people who want to talk to an agent *"),
     "routes": ("routes", "Explain, check and compare who gets which messages *"),
+    "sandbox": ("sandbox", "List, explain and recreate sandboxes, build their image *"),
     "status": ("status", "Show agents, channels and processes at a glance"),
 }
 #: Commands of the original that this build does not have.
 MISSING = (
     *("acp", "approvals", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory"),
     *("dns", "docs", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins"),
-    *("qr", "reset", "sandbox", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui"),
+    *("qr", "reset", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui"),
     *("uninstall", "update", "voicecall", "webhooks"),
 )
 _INTERRUPTED = 130

@@ -117,7 +117,7 @@ def size(value: str | float) -> int | None:
     """Bytes of `512m`, `1.5g` or a number; None for what is no size."""
     if isinstance(value, int | float):
         return int(value) if math.isfinite(value) else None
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([bkmg]?)i?b?", value.strip().lower())
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([bkmg]?)b?", value.strip().lower())
     return int(float(found[1]) * _UNITS[found[2]]) if found else None
 
 

@@ -21,6 +21,11 @@ MAY_IMPORT = {
     "worker": ("protocol", "worker"),
     "supervisor": ("protocol", "supervisor"),
     "supervisor.cli": ("protocol", "supervisor.cli", "supervisor.config", "supervisor.service", "supervisor.lock"),
+    # Containers outlive the gateway, and images are made before it: both are asked of Docker directly.
+    "supervisor.cli.sandbox": (
+        "protocol", "supervisor.cli", "supervisor.config", "supervisor.sandbox.engine", "supervisor.sandbox.images",
+        "supervisor.sandbox.listing",
+    ),
 }
 #: The only third-party packages of `protocol`, and where.
 PROTOCOL_PACKAGES = {"protocol.link": {"msgspec", "zmq"}, "protocol.process": {"msgspec", "setproctitle"}}
@@ -81,6 +86,7 @@ PURE = (
     "router.tenants",
     "supervisor.config.bind_rules",
     "supervisor.config.sandbox_check",
+    "supervisor.config.tool_paths",
     "supervisor.policy",
     "worker.llm.sse",
     "worker.prompt",
