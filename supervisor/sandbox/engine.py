@@ -66,6 +66,13 @@ class Engine:
         except (errors.DockerException, requests.RequestException, OSError) as error:
             raise translate(error, self.host, image) from None
 
+    def now(self, work: Callable[[Any], T], *, image: str = "") -> T:
+        """The same in the caller's own thread, for commands: Ctrl-C ends it, only `work` itself limits its time."""
+        try:
+            return self._work(work, CALL_WITHIN)
+        except (errors.DockerException, requests.RequestException, OSError) as error:
+            raise translate(error, self.host, image) from None
+
     def close(self) -> None:
         """Nothing is asked any more; calls under way end by themselves."""
         if self._threads is not None:

@@ -12,7 +12,7 @@ busy agent starves neither the router nor its neighbours.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,8 +21,10 @@ from protocol.errors import Permanent
 from protocol.sandbox import DOCKER, slug
 from supervisor.sandbox.spec import BOOT, ContainerSpec, Mount, digest
 
-#: The first process. `-P`: nothing is imported from the folder it is in, which belongs to the agent.
-COMMAND = ("python3", "-P", "-m", "worker.container")
+#: The first process, in a Python environment that the agent's apt-get or pip cannot break (see image/Dockerfile). An
+#: image of the operator's own must hold the same, or have an entry point that runs `worker.container`. `-P`: nothing is
+#: imported from the folder it is in, which is the agent's.
+COMMAND = ("/opt/openclaw/bin/python3", "-P", "-m", "worker.container")
 
 PIDS = 256
 MEMORY = "1g"
@@ -51,13 +53,15 @@ AGENTS = "openclaw.agents"
 PROFILE_HASH = "openclaw.profileHash"
 
 
-def arguments(spec: ContainerSpec, image: str, seccomp: str, now_ms: int) -> dict[str, Any]:
+def arguments(
+    spec: ContainerSpec, image: str, seccomp: str, command: Sequence[str] = COMMAND, now_ms: int = 0
+) -> dict[str, Any]:
     """The body of `POST /containers/create`. `seccomp` is a profile's JSON text. Raises Permanent."""
     docker = {**DOCKER, **spec.docker}
     body: dict[str, Any] = {
         "Image": image,
         "Entrypoint": [],
-        "Cmd": list(COMMAND),
+        "Cmd": list(command),
         "User": f"{spec.uid}:{spec.gid}",
         "WorkingDir": docker["workdir"],
         "Env": [f"{name}={value}" for name, value in sorted(docker["env"].items())],

@@ -7,15 +7,22 @@ sandboxed, and a daemon that comes back is used at the next spawn.
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from protocol.pipe import frame, make_pair
 from protocol.tasks import Tasks
 from supervisor.logs import Journal
+from supervisor.sandbox.box import BoxWorker
 from supervisor.sandbox.containers import Containers, Keep
 from supervisor.sandbox.engine import Engine
-from supervisor.sandbox.registry import Entry
+from supervisor.sandbox.spec import ContainerSpec
 from supervisor.spawners.base import Handle, HandleInfo, SpawnError, SpawnSpec
+
+#: Seconds for a new worker to take its boot message.
+BOOTED_WITHIN = 10.0
 
 
 class DockerSpawner:
@@ -32,25 +39,46 @@ class DockerSpawner:
 
     async def spawn(self, spec: SpawnSpec) -> Handle:
         """Raises SpawnError with what to type. May take minutes the first time (`setupCommand`)."""
-        raise SpawnError("not built yet")
+        if spec.container is None:
+            raise SpawnError("this worker is to have no container")
+        ours, theirs = make_pair()
+        with ours:
+            with theirs:
+                worker = await self._launch(spec, spec.container, theirs.fileno())
+            ours.setblocking(False)
+            try:
+                async with asyncio.timeout(BOOTED_WITHIN):
+                    await asyncio.get_running_loop().sock_sendall(ours, frame(spec.boot))
+            except (OSError, TimeoutError):
+                # It has ended or hangs: either way its end is reported like any other.
+                worker.kill()
+        return worker
+
+    async def _launch(self, spec: SpawnSpec, container: ContainerSpec, boot_fd: int) -> BoxWorker:
+        log_fd = os.dup(spec.log_fd)
+        try:
+            box = await self.containers.ensure(container)
+            uid, gid = (spec.uid, spec.gid) if container.launches else (0, 0)
+            return await box.launch(spec.title, uid, gid, [boot_fd, log_fd])
+        finally:
+            os.close(log_fd)
 
     async def restore(self, info: HandleInfo) -> Handle | None:
         """Always None: a container's process ends when the supervisor's end of its socket does."""
         return None
 
     async def reap(self, known: Collection[str], agents: Collection[str]) -> None:
-        """At start: remove containers of ours that nobody will ask for. Never raises."""
+        """At start: remove containers of ours that nobody will ask for. Never raises. See Containers.reap."""
+        await self.containers.reap(known, agents)
 
-    async def prune(self, keeps: Mapping[str, Keep], default: Keep) -> None:
-        """Now and then: remove what has been idle or is old, by container name. Never raises."""
+    async def prune(self, keeps: Mapping[str, Keep], default: Keep) -> list[str]:
+        """Now and then: remove what has been idle or is old, by container name. Raises SpawnError."""
+        return await self.containers.prune(keeps, default)
 
     async def remove(self, names: Collection[str]) -> list[str]:
         """`sandbox recreate`: remove them; their workers end and come back in new ones. Raises SpawnError."""
-        return []
-
-    async def rows(self) -> list[Entry]:
-        """What `sandbox list` shows."""
-        return []
+        return await self.containers.remove(names)
 
     async def close(self) -> None:
         """The gateway ends: all containers end; they are kept for the next start."""
+        await self.containers.close()
