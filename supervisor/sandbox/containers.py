@@ -99,8 +99,9 @@ class Containers:
             await self._make_room(old)
         seccomp = await asyncio.to_thread(self._profile_text, spec)
         body = profile.arguments(spec, image.name, seccomp, image.command, now_ms())
-        container = await self._again(spec, body, image.id) or await self._create(spec, body)
-        box = await self._start(spec, container)
+        with BootSocket(spec) as door:
+            container = await self._again(spec, body, image.id) or await self._create(spec, body)
+            box = await self._start(spec, container, door)
         self._boxes[spec.name] = box
         return box
 
@@ -152,12 +153,11 @@ class Containers:
         )  # fmt: skip
         return str(made["Id"])
 
-    async def _start(self, spec: ContainerSpec, container: str) -> Box:
+    async def _start(self, spec: ContainerSpec, container: str, door: BootSocket) -> Box:
         began = time.monotonic()
         try:
-            with BootSocket(spec) as door:
-                await self._engine.call(lambda client: client.start(container), image=spec.image)
-                box = await self._welcome(spec, container, door)
+            await self._engine.call(lambda client: client.start(container), image=spec.image)
+            box = await self._welcome(spec, container, door)
         except BaseException:
             # Nothing half-made stays; the next try begins from the start.
             await asyncio.shield(self._clear(spec.name, container))
