@@ -8,9 +8,9 @@ a service in a thread. The Docker Engine is the one of the environment (DOCKER_H
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,16 +30,12 @@ from supervisor.sandbox.engine import Engine, EngineError
 TAG = str(DOCKER["image"])
 BASE = "debian:bookworm-slim"
 
-#: The first process of a container; an image of the operator's own must hold the same.
-COMMAND = ("/opt/openclaw/bin/python3", "-P", "-m", "worker.container")
-
 # Labels of an image.
 VERSION_LABEL = "openclaw.version"
 PROTOCOL_LABEL = "openclaw.protocol"
 SOURCES_LABEL = "openclaw.sources"
 
-#: Seconds for a whole build, and between two lines of it: packages come over slow lines.
-_WITHIN = 3600.0
+#: Seconds between two lines of a build: packages come over slow lines.
 _QUIET = 900
 #: How many of the last lines of a failed step are shown.
 _LAST = 5
@@ -78,10 +74,9 @@ def build(
     order = _order(base, tag, context.archive(wheels), tools, network)
     engine = Engine(host)
     try:
-        image = asyncio.run(engine.call(lambda client: _run(client, order, base, say), within=_WITHIN))
+        image = engine.now(lambda client: _run(client, order, base, say))
     except EngineError as error:
-        message, _, hint = error.reason.partition("; hint: ")
-        raise UserError(message, hint=_INSTALL if "there is no Docker" in message else hint or None) from None
+        raise _unreachable(error) from None
     finally:
         engine.close()
     seconds = round(time.monotonic() - began, 1)
@@ -146,6 +141,7 @@ _NOISE = re.compile(r"\s*---> |Removing intermediate container|Successfully (bui
 # --- what went wrong ---------------------------------------------------------------------------------------------
 
 _INSTALL = "apt-get install docker.io"
+_WHERE = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
 _ANOTHER = "openclaw sandbox build --base IMAGE (one that `docker image ls` shows)"
 #: The base image could not be fetched; or a step of ours had no network.
 _NO_BASE = re.compile(
@@ -158,6 +154,13 @@ _NO_NETWORK = re.compile(
     r"Network is unreachable|Connection timed out",
     re.IGNORECASE,
 )
+
+
+def _unreachable(error: EngineError) -> UserError:
+    message, _, hint = error.reason.partition("; hint: ")
+    if "there is no Docker" in message and not shutil.which("dockerd", path=_WHERE):
+        return UserError("Docker is not installed", hint=_INSTALL)
+    return UserError(message, hint=hint or None)
 
 
 def _failed(error: str, step: str, last: Sequence[str], base: str) -> UserError:
