@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from protocol.codec import Decoder
-from protocol.messages import Finding, ProbeTarget
+from protocol.probes import Finding, ProbeTarget
 
 
 class _Message(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, kw_only=True):

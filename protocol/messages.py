@@ -15,6 +15,8 @@ import msgspec
 from protocol.codec import Decoder
 from protocol.config import ToolList
 from protocol.envelope import Inbound
+from protocol.probes import Finding as Finding
+from protocol.probes import ProbeTarget as ProbeTarget
 from protocol.sandbox import HOST
 from protocol.slices import AgentLink, RouterSlice, Walls, WorkerSlice
 from protocol.slices_proxy import ProxySlice
@@ -114,13 +116,6 @@ class ApprovalDecided(_Message, frozen=True, kw_only=True):
 
     request: int
     decision: Decision
-
-
-class ProbeTarget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One thing a worker is to try: `what` is the name of an attack, `on` what it is tried on (a path, a pid, …)."""
-
-    what: str
-    on: str = ""
 
 
 class Probe(_Message, frozen=True, kw_only=True):
@@ -239,15 +234,6 @@ class Elevate(_Message, frozen=True, kw_only=True):
     command: str
     workdir: str
     timeout: float
-
-
-class Finding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What came of one attack; `held` when the wall stood."""
-
-    what: str
-    on: str
-    held: bool
-    detail: str = ""
 
 
 class Probed(_Message, frozen=True, kw_only=True):

@@ -40,6 +40,7 @@ PURE = (
     "protocol.ids",
     "protocol.isolation",
     "protocol.messages",
+    "protocol.probes",
     "protocol.routes",
     "protocol.sandbox",
     "protocol.session_key",
