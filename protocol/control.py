@@ -251,8 +251,56 @@ class ProbeWorkers(_Message, frozen=True, kw_only=True):
     timeout: float = 120.0
 
 
+class ListApprovals(_Message, frozen=True, kw_only=True):
+    """Answered by Approvals: the commands that wait for somebody to allow them."""
+
+
+class DecideApproval(_Message, frozen=True, kw_only=True):
+    """Answered by Decided or Failure."""
+
+    id: str
+    decision: Literal["allow-once", "allow-always", "deny"]
+
+
 PairingAsk = ListPairing | ApprovePairing | RejectPairing | RevokePairing
-ToRouter = GetChannels | Ask | ListPairing | ApprovePairing | RejectPairing | RevokePairing | GetQueue | ProbeWorkers
+ToRouter = (
+    GetChannels
+    | Ask
+    | ListPairing
+    | ApprovePairing
+    | RejectPairing
+    | RevokePairing
+    | GetQueue
+    | ProbeWorkers
+    | ListApprovals
+    | DecideApproval
+)
+
+
+class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One command that waits, and the message in whose name an agent wants to run it. Times since the epoch."""
+
+    id: str
+    agent: str
+    channel: str
+    sender: str
+    command: str
+    workdir: str
+    elevated: bool
+    asked_at: float
+    expires_at: float
+
+
+class Approvals(_Message, frozen=True, kw_only=True):
+    """The oldest first."""
+
+    pending: tuple[Approval, ...]
+
+
+class Decided(_Message, frozen=True, kw_only=True):
+    """What came of it, for people."""
+
+    text: str
 
 
 class Attached(_Message, frozen=True, kw_only=True):
@@ -364,6 +412,8 @@ class ProbesDone(_Message, frozen=True, kw_only=True):
 PairingReply = Pairings | Approved | Rejected | Revoked | Failure
 FromRouter = (
     Attached
+    | Approvals
+    | Decided
     | Channels
     | Heard
     | Answered

@@ -26,6 +26,15 @@ let local logout mapfile popd pushd read readarray readonly return select set sh
 times trap type typeset ulimit umask unalias unset until wait while
 """
 _TAKEN = frozenset(_SHELL_WORDS.split())
+_RUNNER_NAMES = """
+ash awk bash busybox chroot csh dash deno doas docker ed emacs env expect fish flock gawk gdb git-shell ionice julia
+ksh less lua make man mawk mksh more nawk nice node nohup nsenter parallel perl php podman pkexec pwsh python ruby
+rbash run-parts script sed setarch setpriv setsid sh ssh stdbuf strace su sudo systemd-run taskset tclsh time timeout
+toybox tmux unshare valgrind vi view vim watch xargs zsh
+"""
+#: Programs that run others, or code, by their arguments: only an entry that names them allows them.
+RUNNERS = frozenset(_RUNNER_NAMES.split())
+_VERSION = re.compile(r"[0-9.]+$")
 
 
 class Word(NamedTuple):
@@ -50,6 +59,22 @@ def segments(command: str) -> tuple[Segment, ...] | None:
     found = [_segment(words) for words in parts or ()]
     good = tuple(one for one in found if one is not None)
     return good if good and len(good) == len(found) <= MAX_SEGMENTS else None
+
+
+def is_runner(path: str) -> bool:
+    """Whether this program, by name or path, runs what its arguments name; `python3.11` is `python`."""
+    name = path.rpartition("/")[2]
+    return name in RUNNERS or _VERSION.sub("", name) in RUNNERS
+
+
+def to_remember(command: str) -> tuple[str, ...]:
+    """What an allowlist must hold so that this command, and others of its programs, need no question any more.
+
+    Empty where "always" would say too much: programs that run others, or that lie in a folder of the moment.
+    """
+    programs = dict.fromkeys(one.program for one in segments(command) or ())
+    good = [one for one in programs if not is_runner(one) and (one.startswith("/") or "/" not in one)]
+    return tuple(programs) if len(good) == len(programs) else ()
 
 
 def _is_text(command: str) -> bool:

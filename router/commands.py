@@ -1,7 +1,8 @@
 """Slash commands: what is one, and who may give it (SPEC 4.7, 4.8). Pure.
 
 A command is a whole message. `/new` and `/reset` go to the agent, the others are answered at the door and never reach
-a model. Anything else that begins with a slash is text for the model.
+a model; `/approve` and `/elevated` take words of their own. Anything else that begins with a slash is text for the
+model.
 """
 
 from __future__ import annotations
@@ -25,9 +26,13 @@ NAMES = {
     "id": "whoami",
     "help": "help",
     "commands": "help",
+    "approve": "approve",
+    "elevated": "elevated",
 }
 #: Those that may be followed by text: the first message of the new session.
 WITH_TEXT = frozenset({"new", "reset"})
+#: Those that may be followed by words for the gateway itself.
+WITH_WORDS = frozenset({"approve", "elevated"})
 _COMMAND = re.compile(r"/([a-z]+)(?:@(\w{1,64}))?:?(?:\s+(.*))?", re.IGNORECASE | re.DOTALL)
 #: A message of only such words stops the running turn.
 _ABORT = re.compile(
@@ -52,7 +57,7 @@ def parse(text: str, mentioned: bool | None = None) -> Command | None:
     if found := _COMMAND.fullmatch(text):
         name = NAMES.get(found.group(1).lower())
         rest = (found.group(3) or "").strip()
-        if name is None or (found.group(2) and not mentioned) or (rest and name not in WITH_TEXT):
+        if name is None or (found.group(2) and not mentioned) or (rest and name not in WITH_TEXT | WITH_WORDS):
             return None
         return Command(name, rest)
     if len(text) <= _LONGEST_ABORT and _ABORT.fullmatch(text.lower().rstrip(" .!?。！？…,;")):

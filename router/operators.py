@@ -18,6 +18,7 @@ from protocol.pipe import Pipe, PipeClosed
 from protocol.tasks import Tasks
 from router import pairing_desk, probing
 from router.accounts import Accounts
+from router.approvals.desk import Approvals
 from router.desk import Desk
 from router.pairing_store import PairingStore
 from router.spool.base import Spool
@@ -49,6 +50,8 @@ class Operators:
         self._notifier = notifier
         self._tasks = tasks
         self._serving = 0
+        #: Commands that wait for somebody to allow them.
+        self.approvals: Approvals | None = None
 
     def take(self, fd: int) -> None:
         """Serve this connected socket; it is ours now."""
@@ -94,6 +97,10 @@ class Operators:
             case c.ProbeWorkers():
                 await probing.probe(self._desk, request, pipe.send)
                 return c.ProbesDone()
+            case c.ListApprovals():
+                return c.Approvals(pending=self.approvals.pending() if self.approvals else ())
+            case c.DecideApproval():
+                return self._decide(request)
             case c.GetQueue():
                 return c.Queue(
                     counts=await self._spool.counts(), rows=tuple(await self._spool.unfinished(request.limit))
@@ -129,6 +136,12 @@ class Operators:
         finally:
             watch.close()
         raise UserError("the answer could not be followed, it is in the session", hint="openclaw logs --lines 50")
+
+    def _decide(self, request: c.DecideApproval) -> c.Decided:
+        text = self.approvals.resolve(request.id, request.decision, "the operator") if self.approvals else None
+        if text is None:
+            raise UserError(f'no approval "{request.id}" waits', hint="openclaw approvals pending")
+        return c.Decided(text=text)
 
     async def _pair(self, request: c.PairingAsk) -> c.PairingReply:
         done = pairing_desk.answer(self._pairing, request, time.time())

@@ -1,4 +1,4 @@
-"""Commands that are answered at the door: /help, /whoami, /status, /stop. No model is asked.
+"""Commands that are answered at the door: /help, /whoami, /status, /stop, /approve, /elevated. No model is asked.
 
 The reply is stored under a key made of the platform's message id, so a repeated update neither answers nor stops twice.
 """
@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from protocol.envelope import Inbound, Outbound
+from router.approvals.desk import Approvals
+from router.elevation import Elevation
 from router.rules import Target
 from router.turns import Turns
 
@@ -18,27 +20,33 @@ Commands of this gateway:
 /reset [text] – the same
 /stop – stop the answer that is being worked out (so does a message of just "stop")
 /status – which agent and session this is, and what it is doing
+/approve <id> allow-once | allow-always | deny – decide on a command that waits
+/elevated [off | ask | full] – whether commands may leave the sandbox in this session
 /whoami – who you are to this gateway
 /help – this list
 Everything else is for the agent."""
+UNAVAILABLE = "⚠️ Not available here."
 ABORTED, NOTHING_RUNS = "⚙️ Agent was aborted.", "⚙️ No active run."
 
 
 class Order(NamedTuple):
-    """An authorised command, where it was given, and for which sessions."""
+    """An authorised command, where it was given, and for which sessions; `text` is what stood behind it."""
 
     name: str
     message: Inbound
     targets: tuple[Target, ...]
     require_mention: bool
     is_owner: bool
+    text: str = ""
 
 
 class Orders:
     """Carries out what needs no agent."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, approvals: Approvals | None = None, elevation: Elevation | None = None) -> None:
         self._turns = turns
+        self._approvals = approvals
+        self._elevation = elevation
 
     def running(self, targets: Sequence[Target]) -> bool:
         """Whether there is something to stop."""
@@ -61,7 +69,23 @@ class Orders:
                 return "\n\n".join(self._status(order, target) for target in order.targets)
             case "whoami":
                 return _identity(order)
+            case "approve":
+                return self._approve(order)
+            case "elevated":
+                return self._elevate(order)
         return HELP
+
+    def _approve(self, order: Order) -> str:
+        if self._approvals is None:
+            return UNAVAILABLE
+        by = f"{order.message.channel}:{order.message.sender.id}"
+        return self._approvals.decide(order.text, owner=order.is_owner, targets=order.targets, by=by)
+
+    def _elevate(self, order: Order) -> str:
+        if self._elevation is None:
+            return UNAVAILABLE
+        said = (self._elevation.command(one.agent, one.session_key, order.message, order.text) for one in order.targets)
+        return "\n\n".join(dict.fromkeys(said))
 
     def _status(self, order: Order, target: Target) -> str:
         queue = self._turns.queue(target.agent, target.session_key)

@@ -13,21 +13,12 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from protocol.approvals import ExecPolicy
-from protocol.shell import Segment, Word, segments
+from protocol.shell import Segment, Word, is_runner, segments
 
 #: Finds a program as the shell would: its path, empty when there is none.
 Find = Callable[[str], str]
 #: Where the safe programs must lie: the system's own, which no agent can write.
 _SYSTEM = ("/bin/", "/usr/bin/")
-#: Programs that run others, or code, by their arguments: only an entry that names them allows them.
-_RUNNERS = """
-ash awk bash busybox chroot csh dash deno doas docker ed emacs env expect fish flock gawk gdb git-shell ionice julia
-ksh less lua make man mawk mksh more nawk nice node nohup nsenter parallel perl php podman pkexec pwsh python ruby
-rbash run-parts script sed setarch setpriv setsid sh ssh stdbuf strace su sudo systemd-run taskset tclsh time timeout
-toybox tmux unshare valgrind vi view vim watch xargs zsh
-"""
-RUNNERS = frozenset(_RUNNERS.split())
-_VERSION = re.compile(r"[0-9.]+$")
 #: Arguments by which a program that is otherwise harmless runs others, writes or deletes.
 _FORBIDDEN = {
     "find": re.compile(r"-(exec|execdir|ok|okdir|delete|fprint0?|fprintf|fls)"),
@@ -106,7 +97,7 @@ def _listed(allowlist: Sequence[str], part: Segment, find: Find) -> bool:
     if not path or not _is_straight(path) or _forbidden(posixpath.basename(path), part.arguments):
         return False
     names = [one for one in allowlist if _matches(one, path, find)]
-    return any(_is_exact(one) for one in names) if _is_runner(path) else bool(names)
+    return any(_is_exact(one) for one in names) if is_runner(path) else bool(names)
 
 
 def _matches(pattern: str, path: str, find: Find) -> bool:
@@ -116,11 +107,6 @@ def _matches(pattern: str, path: str, find: Find) -> bool:
 
 def _is_exact(pattern: str) -> bool:
     return not any(char in pattern for char in "*?[")
-
-
-def _is_runner(path: str) -> bool:
-    name = posixpath.basename(path)
-    return name in RUNNERS or _VERSION.sub("", name) in RUNNERS
 
 
 def _is_straight(path: str) -> bool:

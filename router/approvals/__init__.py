@@ -1,0 +1,1 @@
+"""Commands that people must allow: who is asked, in which words, and what came of it (SPEC 5.7)."""
