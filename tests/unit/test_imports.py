@@ -51,6 +51,8 @@ PURE = (
     "protocol.tool_layers",
     "protocol.tool_policy",
     "router.access",
+    "router.approvals.rights",
+    "router.approvals.shown",
     "router.bindings",
     "router.boundary",
     "router.broadcast",
