@@ -63,7 +63,7 @@ class Stage:
         self.reported: list[m.RouterToSupervisor] = []
         self.rights = Rights(lambda channel, account: ())
         self.approvals = Approvals(self.rights, self.outbox, self.accounts, self.tasks, self.reported.append)
-        self.out = {"m1", "m2"}
+        self.out = {"m1", "m2", "m3"}
         self.elevation = Elevation(
             self.rights, self.approvals, self.tasks, self.reported.append, lambda row: row.id in self.out
         )
@@ -296,8 +296,8 @@ async def test_a_late_yes_is_for_the_same_command_of_the_same_sender_once(stage:
     stage.approvals.resolve(stage.approvals.pending()[0].id, "allow-once", "x")
     await settle()
     assert not stage.reported
-    of_b = row(agent="b", id="m2")
-    for other in (stage.elevate(row(STRANGER)), stage.elevate(row(), "id; rm"), stage.elevate(of_b, turn="m2")):
+    of_b = row(agent="b", id="m3")
+    for other in (stage.elevate(row(STRANGER)), stage.elevate(row(), "id; rm"), stage.elevate(of_b, turn="m3")):
         assert "approval-pending" in (await other).text
     again = stage.elevate(row(id="m2"), turn="m2")
     await settle()
