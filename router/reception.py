@@ -125,7 +125,7 @@ class Reception:
         if command and (command.explicit or (may_command and self._orders.running(targets))):
             if may_command:
                 owner = commands.is_owner(batch.rules.slice.commands, message)
-                self._order(batch, command, Order(command.name, message, targets, require_mention, owner))
+                self._order(batch, command, Order(command.name, message, targets, require_mention, owner, command.text))
             else:
                 self._log(message, f"ignored: the sender may not give commands (/{command.name})")
         elif message.peer.kind == "direct":
