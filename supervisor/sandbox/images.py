@@ -132,9 +132,11 @@ def follow(events: Iterable[Mapping[str, Any]], base: str, say: Say) -> None:
 def _lines(event: Mapping[str, Any]) -> list[str]:
     """Lines for people: without the ids of what lies in between, and without bars that move."""
     text = str(event.get("stream") or ("" if event.get("progressDetail") else event.get("status") or ""))
+    text = _COLOUR.sub("", text)
     return [line for line in (part.rstrip() for part in text.splitlines()) if line and not _NOISE.match(line)]
 
 
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = re.compile(r"\s*---> |Removing intermediate container|Successfully (built|tagged)")
 
 
@@ -142,7 +144,7 @@ _NOISE = re.compile(r"\s*---> |Removing intermediate container|Successfully (bui
 
 _INSTALL = "apt-get install docker.io"
 _WHERE = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
-_ANOTHER = "openclaw sandbox build --base IMAGE (one that `docker image ls` shows)"
+_ANOTHER = "docker image ls; openclaw sandbox build --base IMAGE"
 #: The base image could not be fetched; or a step of ours had no network.
 _NO_BASE = re.compile(
     r"pull access denied|manifest (for .* not found|unknown)|no such host|repository does not exist|registry|"
@@ -169,7 +171,9 @@ def _failed(error: str, step: str, last: Sequence[str], base: str) -> UserError:
         return UserError(f"the base image {base} is not here and cannot be fetched: {said}", hint=_ANOTHER)
     if "no space left on device" in said:
         return UserError("Docker has no disk space left", hint="docker system prune")
-    told = "\n".join(["the image could not be built", f"  step: {step[:160]}", *(f"  {line}" for line in last)])
+    if code := re.search(r"returned a non-zero code: \d+$", said):
+        said = code.group()
+    told = "\n".join(["the image could not be built", f"  step: {step[:160]}", *(f"  {line[:200]}" for line in last)])
     if any(_NO_NETWORK.search(line) for line in last):
         return UserError(f"{told}\n  the build has no network", hint=f"docker run --rm {base} apt-get update")
     return UserError(f"{told}\n  {said}", hint=f"openclaw sandbox build --base {BASE}")
