@@ -178,6 +178,17 @@ class Sandbox(Section, frozen=True, kw_only=True):
     prune: dict[str, Natural] | None = None
 
 
+class AgentLimits(Section, frozen=True, kw_only=True):
+    """`limits`, at defaults and per agent: what all processes of an agent on the host may use together. Ours.
+
+    `memory` in bytes or as `512m`, `2g`; `cpus` in processors. 0 is no limit.
+    """
+
+    memory: Natural | Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$")] | None = None
+    pids: Natural | None = None
+    cpus: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
 class AgentDefaults(Section, frozen=True, kw_only=True):
     """`agents.defaults`."""
 
@@ -194,6 +205,7 @@ class AgentDefaults(Section, frozen=True, kw_only=True):
     context_tokens: Positive | None = None
     user_timezone: str | None = None
     sandbox: Sandbox | None = None
+    limits: AgentLimits | None = None
     group_chat: GroupChat | None = None
     # Accepted and kept; nothing here reads them yet.
     params: Any = None
@@ -253,6 +265,7 @@ class Agent(Section, frozen=True, kw_only=True):
     identity: Identity | None = None
     group_chat: GroupChat | None = None
     sandbox: Sandbox | None = None
+    limits: AgentLimits | None = None
     tools: AgentTools | None = None
     context_tokens: Positive | None = None
     system_prompt_override: str | None = None

@@ -12,11 +12,12 @@ then have one uid: mounts and Landlock stand between them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
+from protocol.config import AgentLimits
 from protocol.slices import Bind, Limits, Walls, WorkerSlice
 
 #: Largest file one command may write, in bytes; and processes of one agent where its uid is its own.
@@ -24,6 +25,7 @@ MAX_FILE_SIZE = 8 * 1024**3
 MAX_PROCESSES = 512
 #: Weight of an agent against the router and the supervisor (1024 each).
 CPU_SHARES = 256
+_GROUPS = "/sys/fs/cgroup"
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,13 +50,25 @@ class Owner(msgspec.Struct, frozen=True):
     own: bool = False
 
 
-def walls_for(told: WorkerSlice, ground: Ground, owner: Owner, state: str, config_files: Iterable[str]) -> Walls:
-    """The walls of one agent's host worker. `state` is the state folder, `config_files` the configuration and its
-    copies; only those outside of the state folder matter."""
+def walls_for(
+    told: WorkerSlice,
+    ground: Ground,
+    owner: Owner,
+    state: str,
+    config_files: Iterable[str],
+    processes: int = MAX_PROCESSES,
+) -> Walls:
+    """The walls of one agent's host worker.
+
+    `state` is the state folder, `config_files` the configuration and its copies; only those outside of the state folder
+    matter. `processes` is how many a user may have at once that is the agent's own.
+    """
     own, skills = (told.workspace, told.sessions), f"{state}/skills"
     sockets = (_folder(told.link_socket), _folder(told.proxy_socket))
     outside = tuple(path for path in config_files if not _inside(path, state))
-    folders = tuple(dict.fromkeys((state, *(path for path in told.forbidden_paths if path not in outside))))
+    # A control group that was delegated to our user must not be left by an agent of the same user.
+    groups = () if owner.uid else (_GROUPS,)
+    folders = tuple(dict.fromkeys((state, *(path for path in told.forbidden_paths if path not in outside), *groups)))
     # What else is allowed are the workspaces of agents that share theirs.
     writable = tuple(dict.fromkeys((*own, *(path for path in told.allowed_paths if path != skills))))
     readable = (skills, *sockets)
@@ -63,7 +77,7 @@ def walls_for(told: WorkerSlice, ground: Ground, owner: Owner, state: str, confi
         gid=owner.gid,
         denied=outside,
         needed=(*own, *sockets),
-        max_processes=MAX_PROCESSES if owner.own else 0,
+        max_processes=processes if owner.own else 0,
         max_file_size=MAX_FILE_SIZE,
     )
     if ground.mounts:
@@ -73,12 +87,14 @@ def walls_for(told: WorkerSlice, ground: Ground, owner: Owner, state: str, confi
     return replace(plain, denied=(*folders, *outside), readable=(*readable, *below), writable=writable)
 
 
-def limits_for(ground: Ground, memory: int | None, pids: int | None, cpus: float | None) -> Limits:
-    """What an agent may use: as configured, else half of the machine's memory and a modest number of processes."""
+def limits_for(ground: Ground, own: AgentLimits | None, shared: AgentLimits | None) -> Limits:
+    """What an agent may use: its own settings over the defaults', else half of the machine's memory and a modest number
+    of processes."""
+    own, shared = own or AgentLimits(), shared or AgentLimits()
     return Limits(
-        memory=ground.memory // 2 if memory is None else memory,
-        pids=MAX_PROCESSES if pids is None else pids,
-        cpus=cpus or 0.0,
+        memory=_bytes(_first(own.memory, shared.memory, ground.memory // 2)),
+        pids=_first(own.pids, shared.pids, MAX_PROCESSES),
+        cpus=_first(own.cpus, shared.cpus, 0.0),
         shares=CPU_SHARES,
     )
 
@@ -101,6 +117,18 @@ def weaknesses(ground: Ground, root: bool) -> tuple[str, ...]:
     if not ground.landlock and not ground.mounts and not ground.uids:
         found.append("agents on the host can read each other's files; sandbox.mode=all separates them")
     return tuple(found)
+
+
+def _bytes(size: int | str) -> int:
+    """`512m`, as Docker writes sizes."""
+    text = str(size)
+    factor = 1024 ** (1 + "kmgt".index(text[-1])) if text[-1] in "kmgt" else 1
+    return int(float(text.rstrip("kmgt")) * factor)
+
+
+def _first(*values: Any) -> Any:
+    """The first that is set; the last is the default."""
+    return next((value for value in values if value is not None), values[-1])
 
 
 def _bind(path: str) -> Bind:

@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.errors import Temporary
 from protocol.messages import WorkerBoot
+from protocol.slices import Limits
 from supervisor.life import Exit
 from supervisor.sandbox.spec import ContainerSpec, Folder
 
@@ -37,6 +38,7 @@ class SpawnSpec(msgspec.Struct, frozen=True, kw_only=True):
     folders: tuple[Folder, ...] = ()
     uid: int = 0
     gid: int = 0
+    limits: Limits = Limits()
 
 
 class Handle(Protocol):

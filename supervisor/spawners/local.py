@@ -16,18 +16,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from protocol.process import die_with_parent
+from supervisor.cgroups import Group
 from supervisor.life import Exit
 from supervisor.spawners.base import HandleInfo, SpawnError
 
+#: How often, and after how many seconds, a control group is removed that still has somebody dying in it.
+_REMOVALS, _REMOVE_AGAIN = 20, 0.1
+
 
 class LocalProcess:
-    """The Handle of a child process of ours."""
+    """The Handle of a child process of ours. What is left in its control group ends with it."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, group: Group | None = None) -> None:
         self.pid = pid
+        self._group = group
         self._loop = asyncio.get_running_loop()
         self._exit: asyncio.Future[Exit] = self._loop.create_future()
-        self._oom_kills = _oom_kills()
+        self._oom_kills = self._count_oom_kills()
         self._fd = os.pidfd_open(pid)
         self._loop.add_reader(self._fd, self._on_end)
 
@@ -59,14 +64,26 @@ class LocalProcess:
         _kill_group(self.pid)
         end = self._reap()
         os.close(self._fd)
+        if self._group is not None:
+            self._group.kill()
+            self._remove(self._group)
         self._exit.set_result(end)
 
+    def _remove(self, group: Group, attempt: int = 0) -> None:
+        """Its group goes as soon as the last one in it is dead."""
+        if not group.remove() and attempt < _REMOVALS:
+            self._loop.call_later(_REMOVE_AGAIN, self._remove, group, attempt + 1)
+
+    def _count_oom_kills(self) -> int:
+        return self._group.oom_kills() if self._group is not None else _oom_kills()
+
     def _reap(self) -> Exit:
+        killed_for_memory = self._count_oom_kills() > self._oom_kills
         try:
             _, status, usage = os.wait4(self.pid, 0)
         except ChildProcessError:
             return Exit(code=255)
-        oom = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and _oom_kills() > self._oom_kills
+        oom = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and killed_for_memory
         rss = usage.ru_maxrss * 1024
         if os.WIFSIGNALED(status):
             return Exit(signal=os.WTERMSIG(status), oom=oom, max_rss=rss)

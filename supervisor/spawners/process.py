@@ -20,6 +20,7 @@ from protocol.messages import (
     ZygoteToSupervisor,
 )
 from protocol.pipe import Pipe, PipeClosed, frame, make_pair
+from supervisor.cgroups import Cgroups, Group
 from supervisor.spawners.base import Handle, HandleInfo, SpawnError, SpawnSpec
 from supervisor.spawners.local import LocalProcess
 
@@ -30,9 +31,13 @@ BOOTED_WITHIN = 10.0
 
 
 class ProcessSpawner:
-    """Local workers. The service gives it each zygote's pipe with `attach` and takes it away with `detach`."""
+    """Local workers. The service gives it each zygote's pipe with `attach` and takes it away with `detach`.
 
-    def __init__(self) -> None:
+    With `cgroups` each worker is put into its agent's group before it is told anything.
+    """
+
+    def __init__(self, cgroups: Cgroups | None = None) -> None:
+        self._cgroups = cgroups
         self._pipe: Pipe[ZygoteToSupervisor] | None = None
         self._ready = asyncio.Event()
         self._requests = self._spawning = 0
@@ -86,12 +91,15 @@ class ProcessSpawner:
             with theirs:
                 pid = await self._fork(spec, theirs.fileno())
             try:
-                worker = LocalProcess(pid)
+                worker = LocalProcess(pid, self._group(spec, pid))
             except ProcessLookupError:
                 raise SpawnError("the worker ended at once") from None
             ours.setblocking(False)
             await _boot(ours, spec.boot, worker)
         return worker
+
+    def _group(self, spec: SpawnSpec, pid: int) -> Group | None:
+        return self._cgroups.enter(spec.boot.slice.agent, pid, spec.limits) if self._cgroups is not None else None
 
     async def _fork(self, spec: SpawnSpec, boot_fd: int) -> int:
         log_fd = os.dup(spec.log_fd)
