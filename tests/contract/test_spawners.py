@@ -1,4 +1,4 @@
-"""Every spawner keeps the same promises: fake and process run the same cases."""
+"""Every spawner keeps the same promises: fake, process and Docker run the same cases."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from protocol import messages as m
@@ -23,6 +24,7 @@ from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.fake import FakeSpawner, FakeWorker, Scene, obedient
 from supervisor.spawners.local import LocalProcess, launch
 from supervisor.spawners.process import ProcessSpawner
+from tests.support.containers import Yard, a_yard
 
 
 def spec(log_fd: int) -> SpawnSpec:
@@ -87,15 +89,25 @@ class Place:
         self.kind = kind
         self._stack = stack
         self._made: list[Handle] = []
+        self._yard: Yard | None = None
         self._reading, self._writing = os.pipe()
 
     async def spawner(self, behaviour: str) -> Spawner:
         if self.kind == "fake":
             return FakeSpawner(imagine(behaviour))
+        if self.kind == "docker":
+            self._yard = await self._stack.enter_async_context(a_yard())
+            return self._yard.spawner
         return (await self._stack.enter_async_context(a_zygote(behaviour)))[0]
 
+    def spec(self, behaviour: str) -> SpawnSpec:
+        """What to make; a container is told in its environment how its worker behaves."""
+        told = spec(self._writing)
+        return msgspec.structs.replace(told, container=self._yard.spec(behaviour)) if self._yard else told
+
     async def spawn(self, behaviour: str = "obeys") -> Handle:
-        handle = await (await self.spawner(behaviour)).spawn(spec(self._writing))
+        spawner = await self.spawner(behaviour)
+        handle = await spawner.spawn(self.spec(behaviour))
         self._made.append(handle)
         await self.read_log("booted main 7")
         return handle
@@ -119,7 +131,7 @@ class Place:
         os.close(self._writing)
 
 
-@pytest.fixture(params=["fake", "process"])
+@pytest.fixture(params=["fake", "process", "docker"])
 async def place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
         place = Place(request.param, stack)
@@ -185,7 +197,7 @@ async def test_a_worker_that_cannot_be_made_is_an_error_with_the_reason(place: P
 
 async def test_a_worker_that_has_ended_is_never_restored(place: Place) -> None:
     spawner = await place.spawner("exits")
-    handle = await spawner.spawn(spec(2))
+    handle = await spawner.spawn(place.spec("exits"))
     await handle.wait()
     assert await spawner.restore(handle.describe()) is None
 
