@@ -14,7 +14,8 @@ import typer
 
 from protocol.errors import UserError
 from supervisor.cli import context, output
-from supervisor.cli.checkup import disk, logins, running, settings
+from supervisor.cli import isolation as attacks
+from supervisor.cli.checkup import disk, logins, running, sandboxes, settings
 from supervisor.cli.checkup.facts import Facts, gather
 from supervisor.cli.checkup.finding import Finding, error
 from supervisor.cli.checkup.mend import Mended, mend
@@ -41,6 +42,7 @@ CHECKS: tuple[tuple[str, str, Check], ...] = (
     ("folders", "agents have their folders and first files", disk.folders),
     ("workspaces", "agents' folders lie apart", disk.apart),
     ("permissions", "private files are private", disk.rights),
+    ("sandboxes", "sandboxes that are asked for can be had", sandboxes.containers),
     ("disk", "there is room on the disk", disk.room),
     ("leftovers", "nothing left over", disk.leftovers),
     ("crashes", "nothing crashed since yesterday", disk.crashes),
@@ -74,10 +76,16 @@ def doctor(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before mending.")] = False,
     non_interactive: Annotated[bool, typer.Option("--non-interactive", help="Ask nothing.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Try every login on its platform now.")] = False,
+    isolation: Annotated[bool, typer.Option("--isolation", help="Have every worker attack its walls.")] = False,
+    agent: Annotated[str, typer.Option("--agent", help="With --isolation: only this agent's workers.")] = "",
     json: Json = False,
 ) -> int:
     """Look at the configuration, the disk and the running gateway; exit 1 when errors are left."""
     ctx = context.current()
+    if isolation:
+        return attacks.run(ctx, agent, json=json)
+    if agent:
+        raise UserError("--agent belongs to --isolation", hint=f"openclaw doctor --isolation --agent {agent}")
     seen = examine(gather(ctx, deep=deep))
     mended = Mended()
     if fix and seen.mendable and _agreed(seen, ask=not (yes or non_interactive or json)):
