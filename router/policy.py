@@ -24,6 +24,8 @@ from router.access.entries import ANY, normalize
 
 #: Names can be chosen by strangers: an entry of this kind takes tools away, and never gives any.
 _BY_NAME = ("username:", "name:")
+#: Where people are known by their phone numbers; elsewhere a number may be anybody's id.
+_BY_PHONE = frozenset({"whatsapp", "signal", "imessage", "bluebubbles"})
 #: What a list of tools that nobody can read lets through.
 _NOTHING = ToolList(deny=(ANY,))
 
@@ -125,7 +127,7 @@ def _is_sender(name: str, message: Inbound) -> bool:
     if name == ANY or lowered.startswith(_BY_NAME):
         return False
     sender = message.sender.id
-    if lowered.startswith("e164:"):
+    if lowered.startswith("e164:") and message.channel in _BY_PHONE:
         return normalize("whatsapp", name[5:]) == normalize("whatsapp", sender) != ""
     prefix, _, rest = name.partition(":")
     wanted = rest if prefix.lower() in ("id", "channel") else name
