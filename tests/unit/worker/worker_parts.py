@@ -9,6 +9,7 @@ from protocol.envelope import Address, Inbound, Peer, Sender
 from protocol.slices import WorkerSlice
 from worker.agent import Agent
 from worker.boot import setting_of
+from worker.calls import Calls
 from worker.llm.base import Model
 from worker.sessions.store import Sessions
 from worker.tools.processes import Processes
@@ -30,10 +31,10 @@ def settings(folder: Path, **fields: Any) -> WorkerSlice:
     return WorkerSlice(**{**given, **fields})
 
 
-def agent(slice: WorkerSlice, model: Model) -> Agent:
+def agent(slice: WorkerSlice, model: Model, calls: Calls | None = None) -> Agent:
     Path(slice.workspace).mkdir(exist_ok=True)
     access = file_access(slice)
-    tools = toolbox(slice, access, Processes())
+    tools = toolbox(slice, access, Processes(), calls)
     return Agent(slice, setting_of(slice), model, tools, Workspace(Path(slice.workspace), access, 12_000))
 
 
