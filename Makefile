@@ -11,6 +11,7 @@ run: $(VENV)/.run
 	$(BIN)/openclaw gateway run --allow-unconfigured
 
 test: $(VENV)/.dev system
+	-@$(BIN)/python -m tests.support.docker_engine cache
 	$(BIN)/python -m pytest
 
 check: $(VENV)/.dev
@@ -33,7 +34,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ $(VENV)/.run
 
-# The real servers and the browser that the tests talk to. Only root can install; anybody else is told what is missing.
+# The real servers, the Docker daemon and the browser that the tests talk to. Only root can install; anybody else is told what is missing.
 system:
 	@sh tests/support/system_packages.sh
 

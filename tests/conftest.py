@@ -9,6 +9,8 @@ import os
 
 from hypothesis import settings
 
+pytest_plugins = ["tests.support.docker_fixtures"]
+
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))

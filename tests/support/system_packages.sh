@@ -6,6 +6,9 @@ command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v ngircd >/dev/null 2>&1 || [ -x /usr/sbin/ngircd ] || missing="$missing ngircd"
 [ -x /usr/sbin/inspircd ] || missing="$missing inspircd"
 [ -x /usr/bin/atheme-services ] || command -v atheme-services >/dev/null 2>&1 || missing="$missing atheme-services"
+command -v dockerd >/dev/null 2>&1 || [ -x /usr/sbin/dockerd ] || missing="$missing docker.io"
+command -v iptables >/dev/null 2>&1 || [ -x /usr/sbin/iptables ] || missing="$missing iptables"
+command -v mmdebstrap >/dev/null 2>&1 || missing="$missing mmdebstrap"
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     echo "installing$missing" >&2
