@@ -65,6 +65,12 @@ class Cgroups:
                 _remove(folder)
         return gone
 
+    def close(self) -> None:
+        """All agents have ended: leave nothing behind."""
+        self.sweep()
+        for root in self._folders():
+            _remove(root)
+
     def _folders(self) -> Iterable[Path]:
         return dict.fromkeys(self._roots.values())
 

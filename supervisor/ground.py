@@ -23,6 +23,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def survey() -> Ground:
     """The ground we stand on."""
     return Ground(
+        user=os.getuid(),
         uids=can_have_uids(),
         mounts=_mounts(),
         landlock=_landlock(),

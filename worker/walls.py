@@ -107,13 +107,20 @@ class _Stage:
     def __init__(self, walls: Walls) -> None:
         self._uid, self._gid = walls.uid, walls.gid
         binds = [bind for bind in walls.binds if os.path.exists(bind.path)]
-        self._covers = {os.path.realpath(path) for path in walls.covers if os.path.isdir(path)}
+        self._covers = {os.path.realpath(path) for path in walls.covers if os.path.exists(path)}
         if walls.uid:
             self._covers |= set(self._closed(bind.path for bind in binds))
         self._binds = {target: bind for bind in binds for target in self._targets(bind)}
         self._laid: list[str] = []
 
     def build(self) -> None:
+        before = os.umask(0o022)  # the agent's user passes the folders made here
+        try:
+            self._build()
+        finally:
+            os.umask(before)
+
+    def _build(self) -> None:
         # A bind's source must be held before it is covered.
         sources = {target: os.open(bind.path, os.O_PATH | os.O_CLOEXEC) for target, bind in self._binds.items()}
         try:
@@ -129,9 +136,11 @@ class _Stage:
             _remount(path, _RDONLY)
 
     def _cover(self, path: str) -> None:
-        if os.path.isdir(path):  # else it is behind another cover already
+        if os.path.isdir(path):
             _mount("none", path, "tmpfs", _NOSUID | _NODEV | _NOEXEC, "mode=755,size=1m")
             self._laid.append(path)
+        elif os.path.exists(path):  # else it is behind another cover already
+            _mount(os.devnull, path, None, _BIND)
 
     def _show(self, path: str, source: int, bind: Bind) -> None:
         if os.path.isdir(f"/proc/self/fd/{source}"):

@@ -25,16 +25,20 @@ MAX_FILE_SIZE = 8 * 1024**3
 MAX_PROCESSES = 512
 #: Weight of an agent against the router and the supervisor (1024 each).
 CPU_SHARES = 256
+#: Where a program of the same user, or of the right group, would start whatever it is asked to, outside of all walls.
+_ENGINES = ("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock")
+_SESSION = "/run/user"
 _GROUPS = "/sys/fs/cgroup"
 
 
 class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What this machine and our user allow. `runtime` are the folders of the interpreter and of our packages.
 
-    `uids` tells whether other uids can be had. `landlock` is the kernel's ABI, 0 for none; `memory` the machine's, in
-    bytes.
+    `user` is our uid, `uids` tells whether other uids can be had. `landlock` is the kernel's ABI, 0
+    for none; `memory` the machine's, in bytes.
     """
 
+    user: int = 0
     uids: bool = False
     mounts: Literal["", "root", "user"] = ""
     landlock: int = 0
@@ -66,9 +70,8 @@ def walls_for(
     own, skills = (told.workspace, told.sessions), f"{state}/skills"
     sockets = (_folder(told.link_socket), _folder(told.proxy_socket))
     outside = tuple(path for path in config_files if not _inside(path, state))
-    # A control group that was delegated to our user must not be left by an agent of the same user.
-    groups = () if owner.uid else (_GROUPS,)
-    folders = tuple(dict.fromkeys((state, *(path for path in told.forbidden_paths if path not in outside), *groups)))
+    folders = tuple(path for path in told.forbidden_paths if path not in outside)
+    folders = tuple(dict.fromkeys((state, *folders, *_doors(ground, owner))))
     # What else is allowed are the workspaces of agents that share theirs.
     writable = tuple(dict.fromkeys((*own, *(path for path in told.allowed_paths if path != skills))))
     readable = (skills, *sockets)
@@ -85,6 +88,14 @@ def walls_for(
         return replace(plain, mounts=ground.mounts, covers=folders, binds=(*binds, *map(_bind, ground.runtime)))
     below = tuple(path for path in ground.runtime if any(_inside(path, one) for one in folders))
     return replace(plain, denied=(*folders, *outside), readable=(*readable, *below), writable=writable)
+
+
+def _doors(ground: Ground, owner: Owner) -> tuple[str, ...]:
+    """Ways around the walls for who runs as a user that others run as, too."""
+    if owner.own:
+        return _ENGINES
+    # A control group that was delegated to our user could be left by an agent of the same user.
+    return (*_ENGINES, f"{_SESSION}/{owner.uid or ground.user}", *(() if owner.uid else (_GROUPS,)))
 
 
 def limits_for(ground: Ground, own: AgentLimits | None, shared: AgentLimits | None) -> Limits:
