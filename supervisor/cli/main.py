@@ -23,6 +23,7 @@ from supervisor.config.walk import suggest
 NOUNS = {
     "agent": ("agent", "Run one agent turn through the gateway"),
     "agents": ("agents", "Manage isolated agents, their workspaces and bindings *"),
+    "approvals": ("approvals", "Decide which commands agents may run by themselves *"),
     "channels": ("channels", "Manage chat channels and accounts *"),
     "config": ("config", "Read, change and check the configuration *"),
     "dashboard": ("dashboard", "Print the address of the control page"),
@@ -37,7 +38,7 @@ NOUNS = {
 }
 #: Commands of the original that this build does not have.
 MISSING = (
-    *("acp", "approvals", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory"),
+    *("acp", "backup", "browser", "completion", "configure", "cron", "daemon", "devices", "directory"),
     *("dns", "docs", "hooks", "memory", "message", "mcp", "models", "node", "nodes", "onboard", "plugins"),
     *("qr", "reset", "secrets", "security", "sessions", "setup", "skills", "system", "tasks", "tui"),
     *("uninstall", "update", "voicecall", "webhooks"),

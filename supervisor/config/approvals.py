@@ -96,19 +96,22 @@ def change(paths: Paths, mutate: Change) -> Known:
         return look(paths)
 
 
-def allow(value: dict[str, Any], agent: str, patterns: Sequence[str], now: float) -> dict[str, Any]:
-    """The value with these patterns on the agent's allowlist; those that are there stay as they are."""
+def allow(value: dict[str, Any], agent: str, patterns: Sequence[str], now: float | None) -> dict[str, Any]:
+    """The value with these patterns on the agent's allowlist, used `now`; those that are there stay as they are."""
+    agent = _spelled(value, agent)
     own = dict((value.get("agents") or {}).get(agent) or {})
     listed = list(own.get("allowlist") or ())
     known = {entry["pattern"] for entry in listed if "argPattern" not in entry}
     for pattern in patterns:
         if pattern not in known:
-            listed.append({"id": str(uuid.uuid4()), "pattern": pattern, "lastUsedAt": int(now * 1000)})
+            used = {} if now is None else {"lastUsedAt": int(now * 1000)}
+            listed.append({"id": str(uuid.uuid4()), "pattern": pattern, **used})
     return _with_list(value, agent, own, listed)
 
 
 def disallow(value: dict[str, Any], agent: str, pattern: str) -> dict[str, Any]:
     """The value without this pattern on the agent's allowlist."""
+    agent = _spelled(value, agent)
     own = dict((value.get("agents") or {}).get(agent) or {})
     listed = [entry for entry in own.get("allowlist") or () if entry["pattern"] != pattern]
     return _with_list(value, agent, own, listed)
@@ -122,6 +125,11 @@ def remember(paths: Paths, agent: str, patterns: Sequence[str]) -> None:
 def _with_list(value: dict[str, Any], agent: str, own: dict[str, Any], listed: list[Any]) -> dict[str, Any]:
     own = {**own, "allowlist": listed}
     return {**value, "agents": {**(value.get("agents") or {}), agent: own}}
+
+
+def _spelled(value: dict[str, Any], agent: str) -> str:
+    """The agent's key as the file has it."""
+    return next((key for key in value.get("agents") or {} if _id(key) == agent), agent)
 
 
 def _normalized(value: dict[str, Any]) -> dict[str, Any]:
