@@ -113,15 +113,20 @@ def proof(seen: View) -> list[str]:
         return [f"NOT RUNNING: the config says sandboxed, and no container {name} exists", *_worker(live)]
     lines = [f"container: {name} {live.container[:12]} ({live.container_status})"]
     if live.container_status != "running" or not live.pid:
-        return [*lines, "NOT RUNNING: it starts with the next message", *_worker(live)]
+        return [*lines, _idle(live), *_worker(live)]
     stale = [] if live.config_match else ["made from an older configuration: it is replaced when it is idle"]
     return [*lines, *stale, *_process(live), *_worker(live)]
 
 
 def _host_proof(live: PlaceFacts) -> list[str]:
     if not live.pid:
-        return ["NOT RUNNING: it starts with the next message", *_worker(live)]
+        return [_idle(live), *_worker(live)]
     return [*_process(live), *_worker(live)]
+
+
+def _idle(live: PlaceFacts) -> str:
+    """A worker that cannot be made does not come with the next message either."""
+    return "NOT RUNNING" if live.reason else "NOT RUNNING: it starts with the next message"
 
 
 def _process(live: PlaceFacts) -> list[str]:

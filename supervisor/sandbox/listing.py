@@ -6,7 +6,6 @@ directly. The registry only adds when each was used last.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from protocol.paths import Paths
 from supervisor.sandbox.engine import Engine, Gone
 from supervisor.sandbox.profile import AGENTS, CONFIG_HASH, CREATED, OWNER, SESSION_KEY
 from supervisor.sandbox.registry import FILE, Registry, read
+from supervisor.sandbox.spec import owner_of
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -26,17 +26,12 @@ class Wanted(msgspec.Struct, frozen=True):
     config_hash: str
 
 
-def owner_of(paths: Paths) -> str:
-    """Names the gateway of this state root on its containers (`ContainerSpec.owner`)."""
-    return hashlib.sha256(str(paths.state).encode()).hexdigest()[:16]
-
-
 async def rows(engine: Engine, paths: Paths, wanted: Mapping[str, Wanted] | None = None) -> tuple[SandboxRow, ...]:
     """Every container of this state root, by name. `wanted` is None where nobody knows the configuration.
 
     Raises EngineError.
     """
-    filters = {"label": [f"{OWNER}={owner_of(paths)}"]}
+    filters = {"label": [f"{OWNER}={owner_of(paths.state)}"]}
     found = await engine.call(lambda client: client.containers(all=True, filters=filters))
     known = {entry.container_name: entry for entry in read(paths.state / "sandbox" / FILE)}
     listed = []
