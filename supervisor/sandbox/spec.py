@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -63,6 +64,11 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     def launches(self) -> bool:
         """Whether its first process makes workers under uids of their own."""
         return self.uid == 0
+
+
+def owner_of(state: Path) -> str:
+    """Names the gateway of this state folder."""
+    return hashlib.sha256(str(state).encode()).hexdigest()[:16]
 
 
 def digest(spec: ContainerSpec) -> str:
