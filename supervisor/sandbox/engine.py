@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -83,9 +84,22 @@ class Engine:
             self._client = None
 
     def _work(self, work: Callable[[Any], T], within: float) -> T:
+        _knock(self.host)
         if self._client is None:
             self._client = docker.APIClient(self.host, version="auto", timeout=CALL_WITHIN)
         return work(self._client)
+
+
+def _knock(host: str) -> None:
+    """Whether somebody listens at a unix socket: the library leaves a socket open for each attempt that fails."""
+    if not host.startswith("unix://"):
+        return
+    with socket.socket(socket.AF_UNIX) as attempt:
+        attempt.settimeout(CALL_WITHIN)
+        try:
+            attempt.connect("/" + host.removeprefix("unix://").lstrip("/"))
+        except OSError as error:
+            raise errors.DockerException(f"{type(error).__name__}: {error}") from None
 
 
 # --- what went wrong, in words -----------------------------------------------------------------------------------

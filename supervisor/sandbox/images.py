@@ -144,6 +144,8 @@ _NOISE = re.compile(r"\s*---> |Removing intermediate container|Successfully (bui
 
 _INSTALL = "apt-get install docker.io"
 _WHERE = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin"
+_CHECK = "docker run --rm {base} apt-get update"
+_WHEELS = "openclaw sandbox build --wheels FOLDER"
 _ANOTHER = "docker image ls; openclaw sandbox build --base IMAGE"
 #: The base image could not be fetched; or a step of ours had no network.
 _NO_BASE = re.compile(
@@ -151,11 +153,9 @@ _NO_BASE = re.compile(
     r"dial tcp|net/http|i/o timeout|TLS handshake|invalid reference format",
     re.IGNORECASE,
 )
-_NO_NETWORK = re.compile(
-    r"Temporary failure|Could not resolve|NewConnectionError|Failed to establish|No matching distribution|"
-    r"Network is unreachable|Connection timed out",
-    re.IGNORECASE,
-)
+#: What a step says that cannot reach Debian's mirror, or PyPI.
+_NO_MIRROR = re.compile(r"Failed to fetch|Could not resolve|Temporary failure resolving")
+_NO_PYPI = re.compile(r"No matching distribution|NewConnectionError|SSLError|ReadTimeoutError|ConnectTimeoutError")
 
 
 def _unreachable(error: EngineError) -> UserError:
@@ -174,6 +174,8 @@ def _failed(error: str, step: str, last: Sequence[str], base: str) -> UserError:
     if code := re.search(r"returned a non-zero code: \d+$", said):
         said = code.group()
     told = "\n".join(["the image could not be built", f"  step: {step[:160]}", *(f"  {line[:200]}" for line in last)])
-    if any(_NO_NETWORK.search(line) for line in last):
-        return UserError(f"{told}\n  the build has no network", hint=f"docker run --rm {base} apt-get update")
+    if any(_NO_MIRROR.search(line) for line in last):
+        return UserError(f"{told}\n  Debian cannot be reached from within the build", hint=_CHECK.format(base=base))
+    if any(_NO_PYPI.search(line) for line in last):
+        return UserError(f"{told}\n  PyPI cannot be reached from within the build", hint=_WHEELS)
     return UserError(f"{told}\n  {said}", hint=f"openclaw sandbox build --base {BASE}")
