@@ -51,17 +51,18 @@ class Daemon:
     def private(cls, folder: Path, *more: str) -> Daemon:
         """One of its own: socket, images and containers in `folder`, no bridge, nothing changed in the firewall.
 
+        In a network of its own: a dockerd without a bridge removes `docker0`, and with it that of the machine's own.
         The folder's path must be short: a unix socket's has at most 107 bytes.
         """
         places = {"data-root": "data", "exec-root": "run", "pidfile": "pid"}
         options = [f"--{option}={folder / name}" for option, name in places.items()]
         options += ["--bridge=none", "--iptables=false", "--ip6tables=false", *more]
-        daemon = cls._start(folder / "docker.sock", folder / "log", options)
+        daemon = cls._start(folder / "docker.sock", folder / "log", options, ("unshare", "--net"))
         daemon.folder = folder
         return daemon
 
     @classmethod
-    def _start(cls, at: Path, log: Path, options: Sequence[str]) -> Daemon:
+    def _start(cls, at: Path, log: Path, options: Sequence[str], through: Sequence[str] = ()) -> Daemon:
         program = shutil.which("dockerd", path=_PATH)
         if os.geteuid() != 0:
             raise Unable("no Docker daemon answers and only root can start one; hint: sudo systemctl start docker")
@@ -70,7 +71,7 @@ class Daemon:
         said = ""
         # The kernel may refuse overlays within overlays; vfs works everywhere, slowly.
         for storage in ((), ("--storage-driver=vfs",)):
-            words = (program, f"--host=unix://{at}", "--log-level=warn", *options, *storage)
+            words = (*through, program, f"--host=unix://{at}", "--log-level=warn", *options, *storage)
             if (pid := _launch(words, log)) is not None:
                 return cls(host=f"unix://{at}", pid=pid, log=log)
             said = log.read_text(errors="replace")[-1500:]
