@@ -19,6 +19,8 @@ from protocol.envelope import Address, Inbound, Outbound
 from protocol.slices import RouterSlice
 from router import access, broadcast, commands, mentions
 from router.accounts import Account
+from router.approvals.desk import Approvals
+from router.elevation import Elevation
 from router.history import History, earlier, key_of
 from router.orders import Order, Orders
 from router.pairing import offer_text
@@ -48,11 +50,18 @@ class _Batch:
 class Reception:
     """The door for messages from platforms."""
 
-    def __init__(self, spool: Spool, pairing: PairingStore, turns: Turns) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        pairing: PairingStore,
+        turns: Turns,
+        approvals: Approvals | None = None,
+        elevation: Elevation | None = None,
+    ) -> None:
         self._spool = spool
         self._pairing = pairing
         self._turns = turns
-        self._orders = Orders(turns)
+        self._orders = Orders(turns, approvals, elevation)
         self._history = History()
         self._rules: Rules
         self._batches: dict[asyncio.Future[None], Rules] = {}

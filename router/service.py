@@ -23,8 +23,13 @@ from protocol.sandbox import Seat
 from protocol.slices import RouterSlice
 from protocol.tasks import Tasks
 from router.accounts import Accounts
+from router.approvals.desk import Approvals
+from router.approvals.rights import Rights
+from router.calls.call import Call
+from router.calls.service import Calls
 from router.channels import registry
 from router.desk import Desk, WebchatChannel
+from router.elevation import Elevation
 from router.leaving import Leaving
 from router.operators import Operators
 from router.outbound import Outbox
@@ -66,9 +71,17 @@ class Router:
         self._leaving = Leaving(self._unfinished, self._report, self._tasks)
         self._links = RouterLinks()
         self._turns.workers = Workers(self._links, self._turns, self._report, uuid.uuid4().hex)
-        self._reception = Reception(self._spool, self._pairing, self._turns)
+        self._rights = Rights(self._pairing.approved)
+        self._approvals = Approvals(self._rights, self._turns.outbox, self._accounts, self._tasks, self._report)
+        self._elevation = Elevation(self._rights, self._approvals, self._tasks, self._report, self._turns.is_out)
+        self._calls = Calls(self._spool, self._turns, self._accounts, self._feed, self._tasks)
+        self._calls.approve, self._calls.elevate = self._approve, self._elevate
+        self._calls.elevated = self._elevation.level
+        self._turns.calls, self._turns.grant = self._calls, self._calls.grant
+        self._reception = Reception(self._spool, self._pairing, self._turns, self._approvals, self._elevation)
         self._desk = Desk(self._spool, self._turns, self._accounts, self._feed, self._reception.main_key)
         self._operators = Operators(self._desk, self._accounts, self._pairing, self._spool, self, self._tasks)
+        self._operators.approvals = self._approvals
         self._web = WebServer(slice.host, slice.port, slice.token, self._desk)
 
     @property
@@ -93,7 +106,8 @@ class Router:
     async def _start(self, host: str, port: int) -> None:
         self._accounts.add(WebchatChannel())
         served = (*self._slice.agents, *self._slice.leaving)
-        self._reception.update(self._slice)
+        self._decide_by(self._slice)
+        await self._calls.start()
         self._desk.update(self._slice.agents, self._slice.default_agent)
         for started in self._boot.generations:
             self._turns.workers.expect(started.link, started.generation)
@@ -132,6 +146,7 @@ class Router:
             case m.GenerationStarted():
                 self._turns.workers.expect(message.link, message.generation)
             case m.GenerationEnded():
+                self._calls.ended(Seat(message.agent, message.place), message.generation)
                 self._turns.ended(
                     Seat(message.agent, message.place), message.generation, message.crashed, message.reason
                 )
@@ -140,6 +155,8 @@ class Router:
             case m.AgentTrouble():
                 self._desk.trouble(message.agent, message.reason)
                 self._turns.give_way(Seat(message.agent, message.place))
+            case m.ElevatedResult():
+                self._elevation.finished(message)
             case m.OperatorHandover():
                 for fd in fds:
                     self._operators.take(fd)
@@ -158,13 +175,28 @@ class Router:
         self._slice = slice
         self._turns.workers.keep({agent.id for agent in served})
         self._turns.update(served)
-        self._reception.update(slice)
+        self._decide_by(slice)
         self._desk.update(slice.agents, slice.default_agent)
         await self._reception.settle()
         self._leaving.update((agent.id for agent in slice.leaving), slice.version)
         # A login that takes its time to end does not keep us from hearing of workers.
         self._tasks.start(self._accounts.update(self._reception.accounts()), "accounts")
         log.info("configuration applied: %d agents, %d bindings", len(slice.agents), len(slice.bindings))
+
+    def _decide_by(self, slice: RouterSlice) -> None:
+        self._reception.update(slice)
+        self._rights.update(slice)
+        self._calls.update(self._reception.rules)
+
+    async def _approve(self, call: Call) -> m.ApprovalDecided:
+        question = call.question
+        assert isinstance(question, m.ApprovalWanted)
+        decision = await self._approvals.ask(call.row, question.command, question.workdir)
+        return m.ApprovalDecided(request=question.request, decision=decision)
+
+    async def _elevate(self, call: Call) -> m.Response:
+        assert isinstance(call.question, m.Elevate)
+        return await self._elevation.run(call.row, call.question)
 
     def _unfinished(self, agent: str) -> int:
         return sum(queue.waiting + queue.out for queue in self._turns.queues(agent))

@@ -154,6 +154,10 @@ class Turns:
         for row in queue.rows() if queue else []:
             self._pass_on(row)
 
+    def is_out(self, row: InboxRow) -> bool:
+        """Whether a worker has this message now."""
+        return any(queue.owner(row.id) is not None for queue in self.queues(row.agent))
+
     def seat(self, agent: str, session_key: str) -> Seat | None:
         """Where a session of the agent is worked on; None for an agent that is not served."""
         known = self._agents.get(agent)

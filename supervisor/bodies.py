@@ -146,6 +146,7 @@ class WorkerBody:
                 folders=plan.folders,
                 uid=plan.uid,
                 gid=plan.gid,
+                limits=plan.limits,
             )
         )
 

@@ -113,6 +113,11 @@ class Fleet:
             for bench in self._benches.values():
                 self._want(bench)
 
+    def start(self, agents: Iterable[str]) -> None:
+        """Start the workers of these agents, those of single sessions apart."""
+        for bench in (bench for agent in agents for bench in self._of(agent)):
+            self._want(bench)
+
     def children(self) -> Iterator[Child]:
         return (child for bench in self._benches.values() for child in bench.children)
 

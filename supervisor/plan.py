@@ -12,14 +12,14 @@ from typing import Any
 
 import msgspec
 
-from protocol.config import Config
+from protocol.config import AgentDefaults, Config
 from protocol.errors import UserError
 from protocol.paths import Paths
 from protocol.sandbox import Seat
-from protocol.slices import RouterSlice
+from protocol.slices import RouterSlice, WorkerSlice
 from protocol.slices_proxy import ProxySlice
 from supervisor import door
-from supervisor.config import agents
+from supervisor.config import agents, approvals
 from supervisor.config.load import Loaded, evaluate
 from supervisor.config.parse import parse, read_text
 from supervisor.config.places import Places
@@ -36,6 +36,7 @@ from supervisor.config.slices import (
 from supervisor.life import EX_CONFIG
 from supervisor.logs import MAX_FILE
 from supervisor.secrets import Mint
+from supervisor.walling import Walling
 from supervisor.workerplan import AgentPlan, Cutter, WorkerPlan
 
 #: `gateway.reload.mode` (SPEC 7.7), the default last.
@@ -109,8 +110,12 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
         token, made = door.own_token(paths)
         notes += [("info", door.TOKEN_MADE)] if made else []
     ids = agent_ids(config)
-    tokens, places = mint.tokens(ids), Places(config, paths)
-    plans = {agent: agent_plan(config, paths, agent, tokens[agent], places) for agent in ids}
+    tokens, file = mint.tokens(ids), approvals.read(paths)
+    places, walling = Places(config, paths), Walling(paths, ids)
+    plans = {
+        agent: agent_plan(config, worker_slice(config, paths, agent, tokens[agent], places, file), walling)
+        for agent in ids
+    }
     cutter = Cutter(plans, paths, mint.link, (os.getuid(), os.getgid()))
 
     def warn(text: str) -> None:
@@ -135,13 +140,20 @@ def read(paths: Paths, options: RunOptions, environ: Mapping[str, str], mint: Mi
     )
 
 
-def agent_plan(config: Config, paths: Paths, agent: str, token: str, places: Places) -> AgentPlan:
+def agent_plan(config: Config, told: WorkerSlice, walling: Walling) -> AgentPlan:
     """Everything the workers of one agent are made of."""
+    own, defaults = agents.entry(config, told.agent), config.agents.defaults or AgentDefaults()
+    limits = walling.limits(own.limits, defaults.limits)
+    walls = walling.walls(told, limits)
     return AgentPlan(
-        slice=worker_slice(config, paths, agent, token, places),
-        placement=placement(config, agent),
-        sandbox=agents.sandbox(config, agent),
-        tools=tool_rules(config, agent),
+        slice=told,
+        placement=placement(config, told.agent),
+        sandbox=agents.sandbox(config, told.agent),
+        tools=tool_rules(config, told.agent),
+        uid=walls.uid,
+        gid=walls.gid,
+        walls=walls,
+        limits=limits,
     )
 
 

@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from protocol import control as c
@@ -27,14 +28,16 @@ from protocol.errors import OpenClawError, UserError
 from protocol.paths import Paths
 from protocol.process import become_subreaper, set_title
 from protocol.tasks import Tasks
-from supervisor import folders, lastgood, life, orphans
+from supervisor import cgroups, elevated, folders, lastgood, life, orphans
 from supervisor.apply import Applier
 from supervisor.child import Child, Office
 from supervisor.children import Commands, default_commands, settings
 from supervisor.config.version import VERSION
+from supervisor.config.walls import weaknesses
 from supervisor.config.watch import Watch
 from supervisor.control import ControlServer, Say
 from supervisor.fleet import Fleet
+from supervisor.ground import survey
 from supervisor.life import State
 from supervisor.lock import Lock
 from supervisor.logs import Journal, JournalHandler, LogFile, console_for_people
@@ -43,6 +46,13 @@ from supervisor.programs import Programs
 from supervisor.records import Records
 from supervisor.reload import Reloader
 from supervisor.restart import Restarter
+from supervisor.sandbox import housekeeping, seccomp
+from supervisor.sandbox.containers import Containers
+from supervisor.sandbox.desk import SandboxDesk
+from supervisor.sandbox.engine import Engine
+from supervisor.sandbox.spec import owner_of
+from supervisor.spawners.choice import ChoiceSpawner
+from supervisor.spawners.docker import DockerSpawner
 from supervisor.spawners.process import ProcessSpawner
 from supervisor.workerplan import WorkerPlan
 
@@ -82,7 +92,14 @@ class Service:
         self._started_at = time.time()
         self._waiting_for_end: list[Say] = []
         self._tasks = Tasks(self._crashed)
-        self._spawner = ProcessSpawner()
+        self._groups = self._find_groups()
+        self._spawner = ProcessSpawner(self._groups)
+        self._engine = Engine()
+        self._boxes = DockerSpawner(
+            Containers(
+                self._engine, paths.state / "sandbox", owner_of(paths.state), seccomp.profile(), journal, self._tasks
+            )
+        )
         office = Office(journal, Records(paths.records, self._warn), self._tasks, random.random)
         self._office = office
         self._programs = Programs(
@@ -91,14 +108,28 @@ class Service:
         )  # fmt: skip
         self._sweeper = orphans.Sweeper(self._known_pids, lambda: self._spawner.busy, journal)
         self._fleet = Fleet(
-            office, self._spawner, self._programs.tell_router, self._worker_settings, self._sweeper.soon
+            office,
+            ChoiceSpawner(self._spawner, self._boxes),
+            self._programs.tell_router,
+            self._worker_settings,
+            self._sweeper.soon,
         )
         self._applier = Applier(
             paths, plan, read_plan, self._take, self._programs, self._fleet, journal, options.grace
         )  # fmt: skip
         self._restarter = Restarter(self._applier, self._fleet, journal, self._tasks)
         self._reloader = Reloader(paths, watch, self._applier, self._fleet, journal, self._tasks)
-        self._control = ControlServer(paths.control_socket, self._answer, self._hand_over, self._tasks)
+        self._broker = elevated.Broker(
+            elevated.AuditLog(paths.logs / "audit.jsonl"), paths, self._home_of, self._programs.tell_router,
+            self._tasks, journal,
+        )  # fmt: skip
+        self._sandboxes = SandboxDesk(
+            paths, self._engine, lambda: self._plan, self._fleet.children, self._fleet.start,
+            self._boxes.remove,
+        )  # fmt: skip
+        self._control = ControlServer(
+            paths.control_socket, self._answer, self._hand_over, self._tasks, lambda why: self._warn(f"control: {why}")
+        )
         self._take(plan)
         self._applier.problem = recovered
 
@@ -122,11 +153,13 @@ class Service:
         self._journal.log("info", "gateway", "starting...")
         self._programs.start()
         await asyncio.gather(self._first_ready(self._programs.router), self._first_ready(self._programs.cliproxy))
+        await housekeeping.reap(self._boxes, self._plan)
         self._fleet.start_eagerly()
         self._journal.log("info", "gateway", f"http server listening ({self._address()})")
         self._journal.log("info", "gateway", f"log file: {self._plan.log_file}")
         self._tasks.start(self._applier.keep_copy(), "copy of the configuration")
         self._tasks.start(self._reloader.run(), "config watch")
+        self._tasks.start(housekeeping.prune(self._boxes, lambda: self._plan), "old containers")
         self._journal.log("info", "gateway", "ready", seconds=round(time.time() - self._started_at, 3))
         if self._options.print_url or sys.stdout.isatty():
             # Only to the terminal of the person who started it: the token opens the page.
@@ -152,13 +185,16 @@ class Service:
         self._control.close()
         await self._tasks.cancel()
         self._sweeper.close()
+        if self._groups is not None:
+            self._groups.close()
         self._journal.log("info", "gateway", "stopped")
 
     async def _stop_in_order(self) -> None:
         """Workers first, while the router still takes what they say and the cliproxy their last requests; then the
         router, which sends out what it has; then the cliproxy, that nobody asks any more; the zygote has no use."""
         deadline = time.monotonic() + self._options.grace
-        await self._fleet.stop()
+        await asyncio.gather(self._fleet.stop(), self._broker.close())
+        await self._boxes.close()
         self._programs.grace = max(1.0, deadline - time.monotonic())
         for child in (self._programs.router, self._programs.cliproxy, self._programs.zygote):
             child.post(life.Unwant())
@@ -204,6 +240,8 @@ class Service:
                 if (problem := await outcome) is not None:
                     raise problem
                 say(c.Finished(text="restarted"))
+            case c.ListSandboxes() | c.RecreateSandboxes() | c.InspectPlace() | c.StartWorkers():
+                await self._sandboxes.answer(request, say)
             case c.Stop():
                 self._waiting_for_end.append(say)
                 self._orders.put_nowait("stop")
@@ -243,10 +281,19 @@ class Service:
         return m.ProxyBoot(version=m.PROTOCOL_VERSION, slice=self._applier.proxy_slice())
 
     def _hear_router(self, message: m.RouterToSupervisor) -> None:
-        if isinstance(message, m.RouterReady):
-            self._fleet.tell_again()
-        else:
-            self._fleet.hear(message)
+        match message:
+            case m.RouterReady():
+                self._fleet.tell_again()
+            case m.RunElevated():
+                self._broker.run(message)
+            case m.RememberApproval():
+                self._broker.remember(message)
+            case _:
+                self._fleet.hear(message)
+
+    def _home_of(self, agent: str) -> elevated.Home | None:
+        known = self._plan.agents.get(agent)
+        return elevated.Home(Path(known.slice.workspace), known.slice.exec_policy.security == "deny") if known else None
 
     # --- details ---
 
@@ -271,9 +318,20 @@ class Service:
             self._journal.log("fatal", "supervisor", f"{name} failed: {error}", error=text[-8000:])
         self._orders.put_nowait("crashed")
 
+    def _find_groups(self) -> cgroups.Cgroups | None:
+        """The control groups of this state folder, empty, and what this machine cannot do, told once."""
+        for line in weaknesses(survey(), os.getuid() == 0):
+            self._warn(line)
+        if (groups := cgroups.find(self._paths.state)) is None:
+            self._journal.log("info", "supervisor", "no control groups here: agents have limits per process only")
+        elif gone := groups.sweep():
+            self._warn(f"ended {gone} processes of agents that a killed gateway had left running")
+        return groups
+
     def _known_pids(self) -> set[int]:
         handles = (child.handle for child in (*self._programs.all(), *self._fleet.children()))
-        return {int(handle.pid_text) for handle in handles if handle is not None and handle.pid_text.isdigit()}
+        pids = {int(handle.pid_text) for handle in handles if handle is not None and handle.pid_text.isdigit()}
+        return pids | self._broker.pids
 
     def _address(self) -> str:
         host, port = self._programs.address or (self._plan.router.host, self._plan.router.port)

@@ -6,7 +6,6 @@ all of them are cut from its `AgentPlan`. Inside a container the same folders ha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import msgspec
 from protocol.config import ToolList
 from protocol.paths import Paths
 from protocol.sandbox import HOST, Placement, SandboxSettings, Seat, container_name, slug, workspace_folder
-from protocol.slices import AgentLink, ToolRules, Walls, WorkerSlice
+from protocol.slices import AgentLink, Limits, ToolRules, Walls, WorkerSlice
 from supervisor.config.slices import LinkKeys
 from supervisor.sandbox.spec import (
     AGENT_WORKSPACE,
@@ -27,6 +26,7 @@ from supervisor.sandbox.spec import (
     ContainerSpec,
     Folder,
     Mount,
+    owner_of,
 )
 
 #: Not in a sandbox whose agent may only read its own workspace (SPEC 5.8).
@@ -43,6 +43,7 @@ class AgentPlan(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = 0
     gid: int = 0
     walls: Walls = Walls()
+    limits: Limits = Limits()
 
     @property
     def id(self) -> str:
@@ -58,6 +59,7 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     uid: int = 0
     gid: int = 0
     walls: Walls = Walls()
+    limits: Limits = Limits()
     container: ContainerSpec | None = None
     folders: tuple[Folder, ...] = ()
 
@@ -108,7 +110,15 @@ class Cutter:
             worker_secret=keys.worker_secret,
         )
         if seat.place == HOST:
-            return WorkerPlan(seat=seat, slice=told, link=link, uid=agent.uid, gid=agent.gid, walls=agent.walls)
+            return WorkerPlan(
+                seat=seat,
+                slice=told,
+                link=link,
+                uid=agent.uid,
+                gid=agent.gid,
+                walls=agent.walls,
+                limits=agent.limits,
+            )
         key = agent.placement.scope_key(seat.agent, session_key)
         box = _Box(agent, seat.place, key, self._paths)
         uid, gid = self._user(agent)
@@ -136,7 +146,7 @@ class Cutter:
             gid=gid,
             mounts=tuple(mounts),
             boot_folder=boot,
-            owner=hashlib.sha256(str(paths.state).encode()).hexdigest()[:16],
+            owner=owner_of(paths.state),
             setup=setup_text(docker.get("setupCommand")),
             docker={name: value for name, value in docker.items() if name not in {"setupCommand", "image", "user"}},
         )

@@ -9,13 +9,15 @@ from typing import Any
 
 import msgspec
 
+from protocol.approvals import EMPTY as NO_APPROVALS
+from protocol.approvals import ApprovalsFile
 from protocol.config import Agent, AgentDefaults, AgentTools, Config, GroupChat, Identity, ModelProvider
 from protocol.paths import Paths
 from protocol.sandbox import Placement
 from protocol.slices import RouterAgent, RouterSlice, ToolRules, WorkerSlice
 from protocol.slices_proxy import PROVIDER_VARIABLES, AgentSlice, ProviderSlice, ProxySlice
 from protocol.tool_layers import inside, profile, profile_also, tool_layers
-from supervisor.config import agents
+from supervisor.config import agents, approvals
 from supervisor.config.agents import agent_ids, default_agent_id
 from supervisor.config.channels import resolve_channels
 from supervisor.config.environ import overlay
@@ -80,11 +82,16 @@ def router_slice(
 
 
 def worker_slice(
-    config: Config, paths: Paths, agent_id: str, proxy_token: str, places: Places | None = None
+    config: Config,
+    paths: Paths,
+    agent_id: str,
+    proxy_token: str,
+    places: Places | None = None,
+    file: ApprovalsFile = NO_APPROVALS,
 ) -> WorkerSlice:
     """What one agent's worker on the host is told: its own things only, and without the keys of its link.
 
-    Whoever cuts many hands in the `places` of this configuration.
+    Whoever cuts many hands in the `places` of this configuration. `file` is exec-approvals.json.
     """
     entry, defaults = agents.entry(config, agent_id), config.agents.defaults or AgentDefaults()
     primary, fallbacks = agents.model(config, agent_id)
@@ -108,6 +115,7 @@ def worker_slice(
         tool_profile=profile(config.tools, own_tools),
         tool_profile_also=profile_also(config.tools, own_tools),
         tool_layers=tool_layers(config.tools, own_tools, primary),
+        exec_policy=approvals.policy(config, paths, agent_id, file),
         exec_timeout=_first(_exec_timeout(own_tools), _exec_timeout(config.tools), 1800),
         workspace_only=_first(_fs(own_tools, "workspace_only"), _fs(config.tools, "workspace_only"), False),
         forbidden_paths=places.forbidden(agent_id, cross_agent),
@@ -184,6 +192,7 @@ def _router_agent(config: Config, agent_id: str) -> RouterAgent:
         max_concurrent=_first(defaults.max_concurrent, 4),
         placement=placement(config, agent_id),
         tools=tool_rules(config, agent_id),
+        elevated=approvals.elevated(config, agent_id),
         group_chat=group_chat(entry, defaults),
         identity=entry.identity or Identity(),
     )
