@@ -29,6 +29,10 @@ from protocol.messages import MAX_WORKER_MESSAGE
 _DRAIN = 200
 #: Messages waiting in one direction; the credit of an agent is far below it.
 _HIGH_WATER = 1000
+#: Messages of one worker that the router holds unread: with MAX_WORKER_MESSAGE this bounds its memory.
+_HEARD_WATER = 100
+#: Bytes by which a frame may be too long and still be read as far as its length.
+_NAMED = 64 * 1024
 #: ZMTP heartbeats (RFC 37/ZMTP), milliseconds: a frozen peer's connection ends after the timeout.
 _HEARTBEAT_IVL, _HEARTBEAT_TIMEOUT = 15_000, 60_000
 #: Sockets one process may open: a thousand agents and room to roll them.
@@ -166,8 +170,10 @@ class RouterLinks:
         socket.set(zmq.ZAP_DOMAIN, domain)
         socket.set(zmq.CURVE_SERVER, 1)
         socket.set(zmq.CURVE_SECRETKEY, secret.encode())
-        socket.set(zmq.MAXMSGSIZE, MAX_WORKER_MESSAGE)
+        # A little more than is accepted: who sends too much is to be named, and not only cut off.
+        socket.set(zmq.MAXMSGSIZE, MAX_WORKER_MESSAGE + _NAMED)
         _bound(socket)
+        socket.set(zmq.RCVHWM, _HEARD_WATER)
         self._doorman.allowed[domain] = z85.decode(worker_public.encode())
         socket.bind(f"ipc://{path}")
         # The folder says whose group it is (setgid): the agent's, where it has one of its own.

@@ -8,6 +8,7 @@ the phase, and a violation ends that generation with a name for it.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
@@ -16,11 +17,15 @@ from protocol.errors import ProtocolViolation
 from protocol.link import AgentSocket, PeerGone, RouterLinks
 from protocol.sandbox import Seat
 from protocol.slices import AgentLink
+from router.calls.limits import Bucket
 
 log = logging.getLogger(__name__)
 
 #: Pings without an answer until a worker counts as silent.
 UNANSWERED_PINGS = 3
+#: Frames of one worker a second and at once; a long one counts as one more for every FRAME_BYTES. A busy worker says
+#: some 2000 a second, and twenty mebibytes a second are read in a few hundredths of one.
+FRAME_RATE, FRAME_BURST, FRAME_BYTES = 5000.0, 20_000.0, 4096
 
 
 class WorkerHandler(Protocol):
@@ -37,6 +42,7 @@ class _Generation:
     """One life of a worker. `greeted` after Hello of this connection; `unanswered` counts pings."""
 
     def __init__(self) -> None:
+        self.frames = Bucket(FRAME_RATE, FRAME_BURST, time.monotonic())
         self.greeted = False
         self.refused = False
         self.unanswered = 0
@@ -155,6 +161,9 @@ class Workers:
     def _receive(self, seat: Seat, number: int, data: bytes) -> None:
         generation = self._slots[seat].generations.get(number)
         if generation is None or generation.refused:
+            return
+        if not generation.frames.take(time.monotonic(), 1 + len(data) / FRAME_BYTES):
+            self.misbehaved(seat, number, "it sends more than anybody could read")
             return
         try:
             self._accept(seat, number, generation, m.worker_to_router.decode(data))

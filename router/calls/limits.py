@@ -30,13 +30,13 @@ class Bucket:
         self._left = burst
         self._at = now
 
-    def take(self, now: float) -> bool:
-        """Whether there was one left."""
+    def take(self, now: float, cost: float = 1.0) -> bool:
+        """Whether so much was left; if not, nothing is taken."""
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
-        if self._left < 1:
+        if self._left < cost:
             return False
-        self._left -= 1
+        self._left -= cost
         return True
 
 

@@ -164,7 +164,7 @@ async def test_an_oversized_frame_ends_the_connection_and_is_not_delivered(bench
     bench.bind("main")
     end = bench.connect("main")
     await end.up.wait()
-    end.link.send(m.Say(id="1", seq=0, text="x" * (m.MAX_WORKER_MESSAGE + 1)))
+    end.link.send(m.Say(id="1", seq=0, text="x" * (m.MAX_WORKER_MESSAGE + 128 * 1024)))
     await end.down.wait()
     assert bench.heard.empty()
 

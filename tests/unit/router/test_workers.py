@@ -182,3 +182,13 @@ def test_a_link_with_other_keys_is_bound_anew(stage: Stage) -> None:
     old = stage.links.sockets["main@host"]
     stage.workers.expect(link("main", socket="/y"), 2)
     assert old.closed and not stage.links.sockets["main@host"].closed
+
+
+def test_a_worker_that_sends_more_than_can_be_read_is_replaced(stage: Stage) -> None:
+    stage.greeted()
+    stage.reported.clear()
+    long = encode(m.Say(id="1", seq=0, text="x" * 1_000_000))
+    for _ in range(200):
+        stage.says(long)
+    assert [one.reason for one in stage.reported] == ["it sends more than anybody could read"]
+    assert len(stage.heard) < 100
