@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import stat
 import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -30,7 +31,7 @@ def connect_unix(on: str, settings: WorkerSlice | None) -> Outcome:
     try:
         _connected(on).close()
     except OSError as error:
-        return _judged_socket(error)
+        return _judged_socket(error, on)
     return fell("connected")
 
 
@@ -58,7 +59,7 @@ def link_of_other(on: str, settings: WorkerSlice | None) -> Outcome:
     try:
         _connected(on).close()
     except OSError as error:
-        return _judged_socket(error)
+        return _judged_socket(error, on)
     if settings is None:
         return fell("connected")
     if asyncio.run(_shakes_hands(on, settings)):
@@ -117,8 +118,12 @@ def _connected(path: str) -> socket.socket:
     return knock
 
 
-def _judged_socket(error: OSError) -> Outcome:
+def _judged_socket(error: OSError, path: str) -> Outcome:
     if isinstance(error, ConnectionRefusedError):
+        # A cover over the socket is refused alike (connect(2)).
+        with suppress(OSError):
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                return held("something else lies over it")
         return fell("reached it; nobody listens at the moment")
     return judged(error)
 

@@ -198,6 +198,15 @@ def test_a_descriptor_that_opens_what_the_process_cannot_is_found(tmp_path: Path
     assert found.held and f"is {secret}, which it could not open itself" in found.detail
 
 
+def test_a_socket_that_is_covered_is_not_reached(tmp_path: Path) -> None:
+    """What lies over it refuses like a socket without a listener, and is none."""
+    (tmp_path / "cover").write_text("")
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(tmp_path / "left"))
+    assert one("connect_unix", str(tmp_path / "cover")).held
+    assert not one("connect_unix", str(tmp_path / "left")).held
+
+
 def test_a_listening_socket_is_found() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
