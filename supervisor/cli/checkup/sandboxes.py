@@ -92,7 +92,7 @@ def _runtimes(facts: Facts, named: tuple[str, ...], known: dict[str, Any]) -> It
 
 def _of_image(engine: Any, image: str, named: list[str]) -> Iterator[Finding]:
     from supervisor.sandbox.engine import Gone, ImageMissing
-    from supervisor.sandbox.images import PROTOCOL_LABEL
+    from supervisor.sandbox.images import PROTOCOL_LABEL, SOURCES_LABEL, labels
 
     hint = "openclaw sandbox build" if image == DOCKER["image"] else f"docker pull {image}"
     try:
@@ -100,9 +100,12 @@ def _of_image(engine: Any, image: str, named: list[str]) -> Iterator[Finding]:
     except (Gone, ImageMissing):
         yield error(f"the image {image} is not here; these agents do not start: {', '.join(named)}", hint=hint)
         return
-    version = ((found.get("Config") or {}).get("Labels") or {}).get(PROTOCOL_LABEL)
+    built = (found.get("Config") or {}).get("Labels") or {}
+    version = built.get(PROTOCOL_LABEL)
     if version is None:
         yield note(f"the image {image} is not built from ours; it must hold the worker itself", hint=hint)
     elif version != str(PROTOCOL_VERSION):
         text = f"the image {image} holds a worker of protocol {version}, this gateway speaks {PROTOCOL_VERSION}"
         yield error(text, hint="openclaw sandbox build")
+    elif built.get(SOURCES_LABEL) != labels()[SOURCES_LABEL]:
+        yield warning(f"the image {image} holds the worker of another build than this one", hint=hint)

@@ -40,7 +40,8 @@ def targets(facts: Facts, agent: str) -> tuple[ProbeTarget, ...]:
     found = others(facts, agent)
     tried = (
         *_each("read_file", found.files),
-        *_each("list_dir", found.folders),
+        # Of a folder above its own things a worker may see just those; what is in there is tried by name.
+        *_each("list_dir", (one for one in found.folders if not _above(facts, agent, one))),
         *_each("write_file", found.folders),
         *_each("connect_unix", found.sockets),
         *_each("link_of_other", found.links),
@@ -68,6 +69,11 @@ def others(facts: Facts, agent: str) -> Others:
         pids=tuple(_pids(status, agent)) if status else (),
         addresses=port,
     )
+
+
+def _above(facts: Facts, agent: str, folder: str) -> bool:
+    own = (facts.workspace(agent), facts.sessions(agent), facts.paths.run / "w" / agent)
+    return any(one.is_relative_to(folder) for one in own)
 
 
 def _gateway_folders(paths: Paths) -> list[Path]:

@@ -60,6 +60,7 @@ def test_a_worker_aims_at_everything_that_is_not_its_own(tmp_path: Path) -> None
     assert {"S/openclaw.json", "S/agents/a/agent/auth-profiles.json", "S/workspace-b/SOUL.md"} <= aimed["read_file"]
     assert aimed["link_of_other"] == {"S/run/w/b/link", "S/run/w/b.5678/link"}
     assert aimed["signal_pid"] == aimed["read_proc_mem"] == {"11", "13"}
+    assert not {"S", "S/run"} & aimed["list_dir"], "its own things show there"
     assert "loopback:18789" in aimed["connect_tcp"]
     own = {str(found.workspace("a")), str(found.sessions("a"))}
     assert not own & {one.on for one in targets(found, "a")}
