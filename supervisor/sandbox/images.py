@@ -115,11 +115,10 @@ def _run(client: Any, order: Mapping[str, Any], base: str, say: Say) -> str:
 
 
 def follow(events: Iterable[Mapping[str, Any]], base: str, say: Say) -> None:
-    """Pass on what the daemon tells of a build. Raises UserError when it failed."""
-    step, last = "", deque[str](maxlen=_LAST)
+    """Pass on what the daemon tells of a build, to its end. Raises UserError when it failed."""
+    step, error, last = "", "", deque[str](maxlen=_LAST)
     for event in events:
-        if error := event.get("error"):
-            raise _failed(str(error), step, last, base)
+        error = error or str(event.get("error") or "")
         for line in _lines(event):
             if line.startswith("Step "):
                 step = line.partition(" : ")[2]
@@ -127,6 +126,8 @@ def follow(events: Iterable[Mapping[str, Any]], base: str, say: Say) -> None:
             else:
                 last.append(line)
             say(line)
+    if error:
+        raise _failed(error, step, last, base)
 
 
 def _lines(event: Mapping[str, Any]) -> list[str]:

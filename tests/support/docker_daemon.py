@@ -43,7 +43,7 @@ class Daemon:
     @classmethod
     def start(cls) -> Daemon:
         """The machine's own, at the usual places. Raises Unable."""
-        daemon = cls._start(SOCKET, Path(tempfile.gettempdir()) / "openclaw-test-dockerd.log", ())
+        daemon = cls._start(SOCKET, Path(tempfile.gettempdir()) / "openclaw-test-dockerd.log")
         _STARTED.write_text(str(daemon.pid))
         return daemon
 

@@ -98,7 +98,7 @@ def prepare(host: str) -> DockerEngine:
                 client.import_image(tar, *base.split(":"))
         image = f"{_SANDBOX}:{_key(context.digest(), base)}"
         if not _image_id(client, image):
-            images.build(base=base, tag=image, wheels=_wheels(), tools=(), network="none", host=host)
+            images.build(base=base, tag=image, wheels=wheels(), tools=(), network="none", host=host)
     return DockerEngine(host=host, base=base, image=image)
 
 
@@ -107,7 +107,7 @@ def fill_cache() -> None:
     if os.geteuid() == 0 or answers(address()):
         with _alone():
             _base_tar(_key(SUITE, *PACKAGES))
-            _wheels()
+            wheels()
 
 
 def answers(host: str) -> bool:
@@ -143,7 +143,7 @@ def _base_tar(key: str) -> Path:
     return made
 
 
-def _wheels() -> Path:
+def wheels() -> Path:
     """Wheels of what a worker imports, for the base's Python."""
     machine = platform.machine()
     made = CACHE / f"wheels-{_key(REQUIREMENTS.read_text(), PYTHON, machine)}"
