@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Collection, Mapping
@@ -417,6 +418,8 @@ def why_not(spec: ContainerSpec, said: str, state: Mapping[str, Any]) -> str:
     last = lines[-1] if lines else str(state.get("Error") or "")
     if state.get("OOMKilled"):
         return f"container {spec.name} had too little memory to start; hint: raise sandbox.docker.memory"
+    if program := re.search(r"exec (\S+) failed: No such file", last):
+        return f"the image {spec.image} has no {program.group(1)}; hint: {how_to_get(spec.image)}"
     if "No module named" in last:
         return f"the image {spec.image} holds no worker ({last}); hint: {how_to_get(spec.image)}"
     if state.get("Running"):

@@ -36,7 +36,7 @@ def work(fd: int) -> NoReturn:
         case "dies-by-signal":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "leaves-a-daemon":
-            subprocess.Popen(["sh", "-c", "setsid sleep 4242 & setsid sleep 4242 &"])
+            subprocess.Popen(["sh", "-c", "setsid setsid sleep 4242 & sleep 4242 &"])
             time.sleep(0.2)
             os._exit(0)
         case "kills-everybody":

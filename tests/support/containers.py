@@ -6,13 +6,14 @@ Without Docker or without the image a test is skipped on a laptop and fails wher
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import functools
+import hashlib
 import io
+import json
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -35,21 +36,13 @@ from supervisor.sandbox.seccomp import profile
 from supervisor.sandbox.spec import LINK, PROXY, SESSIONS, WORKSPACE, ContainerSpec, Mount
 from supervisor.spawners.base import SpawnSpec
 from supervisor.spawners.docker import DockerSpawner
+from tests.support.docker_daemon import Daemon, Unable
+from tests.support.docker_engine import DockerEngine, up
 
 ROOT = Path(__file__).parents[2]
-#: The worker's image that the peers' image is made from.
-WORKER_IMAGE = os.environ.get("OPENCLAW_TEST_IMAGE", "openclaw-sandbox:bookworm-slim")
-PEER_IMAGE = "openclaw-test-peer:local"
+PEER_IMAGE = "openclaw-test-peer"
+ENTRY = ["/opt/openclaw/bin/python3", "-P", "/peer.py", "worker.container"]
 UID = 2_000_090_001
-
-_DOCKERFILE = f"""\
-FROM {WORKER_IMAGE}
-USER 0:0
-COPY product /tmp/product
-RUN cp -R /tmp/product/. "$(/opt/openclaw/bin/python3 -c 'import site; print(site.getsitepackages()[0])')/"
-COPY peer.py /peer.py
-ENTRYPOINT ["/opt/openclaw/bin/python3", "-P", "/peer.py", "worker.container"]
-"""
 
 
 def missing(reason: str) -> None:
@@ -65,34 +58,41 @@ def client(host: str = "") -> Any:
 
 
 @functools.cache
-def peer_image() -> str:
-    """The image of tests/support/container_peer.py, with the worker as it is in this checkout."""
+def _engine() -> DockerEngine:
     try:
-        client().inspect_image(WORKER_IMAGE)
-    except docker.errors.DockerException as error:
-        missing(f"no Docker, or no image {WORKER_IMAGE}: {error}")
-    build(_DOCKERFILE, PEER_IMAGE)
-    return PEER_IMAGE
+        engine, daemon = up()
+    except Unable as error:
+        missing(str(error))
+        raise
+    if daemon:
+        atexit.register(daemon.stop)
+    return engine
 
 
-def build(dockerfile: str, tag: str, host: str = "") -> None:
+@functools.cache
+def peer_image() -> str:
+    """The image of tests/support/container_peer.py, made from the sandbox image of this checkout."""
+    engine = _engine()
+    peer = (ROOT / "tests/support/container_peer.py").read_bytes()
+    tag = f"{PEER_IMAGE}:{hashlib.sha256(engine.image.encode() + peer).hexdigest()[:12]}"
+    try:
+        client().inspect_image(tag)
+    except docker.errors.ImageNotFound:
+        build(f"FROM {engine.image}\nCOPY peer.py /peer.py\nENTRYPOINT {json.dumps(ENTRY)}\n", tag, peer)
+    return tag
+
+
+def build(dockerfile: str, tag: str, peer: bytes = b"") -> None:
+    """An image from a Dockerfile without any other file than peer.py."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        _add(tar, "Dockerfile", dockerfile.encode())
-        _add(tar, "peer.py", (ROOT / "tests/support/container_peer.py").read_bytes())
-        for package in ("protocol", "worker"):
-            for path in sorted((ROOT / package).rglob("*")):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    _add(tar, f"product/{path.relative_to(ROOT)}", path.read_bytes())
+        for name, data in {"Dockerfile": dockerfile.encode(), "peer.py": peer}.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            tar.addfile(entry, io.BytesIO(data))
     archive.seek(0)
-    for event in client(host).build(fileobj=archive, custom_context=True, tag=tag, rm=True, decode=True):
+    for event in client().build(fileobj=archive, custom_context=True, tag=tag, rm=True, decode=True):
         assert "error" not in event, event
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), 0o644
-    tar.addfile(entry, io.BytesIO(data))
 
 
 class Yard:
@@ -103,6 +103,7 @@ class Yard:
         self.host = host
         self.owner = folder.name
         self.linger = linger
+        self.base_image = _engine().base
         self.crashes: list[str] = []
         self.journal = Journal(LogFile(folder / "log"), level="debug")
         self.log_reading, self.log_writing = os.pipe()
@@ -201,8 +202,7 @@ def boot() -> m.WorkerBoot:
 
 @asynccontextmanager
 async def a_yard(host: str = "", linger: float = 120.0) -> AsyncIterator[Yard]:
-    if not host:
-        peer_image()
+    peer_image()
     folder = Path(tempfile.mkdtemp(prefix="octest"))
     yard = Yard(folder, host, linger)
     try:
@@ -212,79 +212,30 @@ async def a_yard(host: str = "", linger: float = 120.0) -> AsyncIterator[Yard]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class Daemon:
-    """A second Docker daemon that a test may stop, kill and starve. Containers without a network only."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        self.data.mkdir()
-        self.host = f"unix://{folder}/d.sock"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [
-            "dockerd", "-H", self.host, "--data-root", str(self.data), "--exec-root", str(self.folder / "exec"),
-            "--pidfile", str(self.folder / "pid"), "--bridge=none", "--iptables=false", "--ip-forward=false",
-            "--ip-masq=false", "--ip6tables=false",
-        ]  # fmt: skip
-        with (self.folder / "dockerd.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_for_docker(self.host)
-
-    def load(self, image: str) -> None:
-        """Copy an image from the usual daemon."""
-        client(self.host).load_image(client().get_image(image))
-
-    def stop(self) -> None:
-        """As `systemctl stop docker` does."""
-        self._end(15)
-
-    def kill(self) -> None:
-        self._end(9)
-
-    def close(self) -> None:
-        self.stop()
-        with contextlib.suppress(OSError, ValueError):
-            os.kill(int((self.folder / "exec/containerd/containerd.pid").read_text()), 15)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(number)
-            process.wait(60)
-            client.cache_clear()
-
-
-def wait_for_docker(host: str) -> None:
-    for _ in range(300):
-        try:
-            docker.APIClient(host, version="auto", timeout=5).close()
-            return
-        except docker.errors.DockerException:
-            subprocess.run(["sleep", "0.1"], check=True)
-    raise AssertionError(f"no Docker at {host} after 30 s")
-
-
 @contextlib.contextmanager
-def a_daemon() -> Iterator[Daemon]:
-    if shutil.which("dockerd") is None or os.geteuid() != 0:
-        missing("a second dockerd needs dockerd and root")
-    folder = Path(tempfile.mkdtemp(prefix="ocdocker", dir="/tmp"))
-    daemon = Daemon(folder)
+def a_daemon(*options: str) -> Iterator[Daemon]:
+    """A daemon of its own, with the peers' image, that a test may stop, kill and starve. It has no network."""
+    image = peer_image()
+    folder = Path(tempfile.mkdtemp(prefix="ocd"))
     try:
+        daemon = Daemon.private(folder, *options)
+    except Unable as error:
+        missing(str(error))
+        raise
+    try:
+        _copy(image, daemon.host)
         yield daemon
     finally:
-        daemon.close()
-        subprocess.run(["umount", "-l", str(daemon.data)], check=False, stderr=subprocess.DEVNULL)
+        daemon.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copy(image: str, host: str) -> None:
+    with contextlib.closing(docker.APIClient(host, version="auto", timeout=120)) as there:
+        there.load_image(client().get_image(image))
 
 
 def decode_facts(text: str) -> dict[str, Any]:
     """The line a worker that `tells` has written."""
     found: dict[str, Any] = msgspec.json.decode(next(line for line in text.splitlines() if line.startswith("{")))
     return found
-
-
-if __name__ == "__main__":
-    print(peer_image(), file=sys.stderr)
