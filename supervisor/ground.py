@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import site
 import sys
 from pathlib import Path
 from typing import Literal
@@ -58,7 +59,10 @@ def _landlock() -> int:
 
 
 def _runtime() -> tuple[str, ...]:
-    """Everything the interpreter loads code from, as few folders as hold it."""
-    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parents[1]), *sys.path}
-    real = sorted({os.path.realpath(place) for place in places if place and os.path.exists(place)})
+    """Where the interpreter, what is installed for it and our own packages lie, as few folders as hold them.
+
+    Not the whole import path: whoever starts us may have his home on it.
+    """
+    places = {sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(__file__).parents[1]), *site.getsitepackages()}
+    real = sorted({os.path.realpath(place) for place in places if os.path.exists(place)})
     return tuple(one for one in real if one != "/" and not any(one.startswith(f"{other}/") for other in real))
