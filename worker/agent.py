@@ -11,12 +11,15 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing
+from pathlib import Path
 from typing import Literal, Protocol
+
+import msgspec
 
 from protocol.envelope import Inbound
 from protocol.messages import Grant
 from protocol.slices import WorkerSlice
-from worker import prompt
+from worker import media, prompt
 from worker.live import LiveText
 from worker.llm.base import (
     ContextOverflow,
@@ -48,6 +51,7 @@ from worker.turn import (
     ModelFailed,
     RefuseTool,
     RunTool,
+    Say,
     Step,
     TimedOut,
     ToolEnded,
@@ -98,6 +102,7 @@ class Agent:
         self._model = model
         self._tools = tools
         self._workspace = workspace
+        self._outbox = media.Outbox(Path(settings.workspace))
         self._models = (settings.model, *settings.fallbacks)
 
     async def run(self, job: Job, voice: Voice) -> Ended:
@@ -136,11 +141,18 @@ class Agent:
         return Ended(command.outcome, command.error)
 
     def _go_on(self, job: Job, turn: Turn, event: Event, usage: Usage, voice: Voice) -> Command:
-        step = turn.handle(event)
+        step = self._with_files(turn.handle(event))
         self._write_down(job, event, step, usage)
         if step.say is not None:
             voice.say(job.record.inbound, step.say.seq, step.say.text)
         return step.next
+
+    def _with_files(self, step: Step) -> Step:
+        """What is said is settled before it is written down: an outbox may look different after a crash."""
+        text = media.replaced(step.say.text, self._outbox.describe) if step.say else ""
+        if step.say is None or text == step.say.text:
+            return step
+        return msgspec.structs.replace(step, say=Say(step.say.seq, text))
 
     def _last_words(self, job: Job, turn: Turn, event: Event, voice: Voice) -> Ended:
         step = turn.handle(event)

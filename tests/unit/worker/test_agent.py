@@ -77,6 +77,14 @@ async def test_a_plain_answer_is_written_and_said(stage: Stage) -> None:
     assert heard.doing == ["model"]
 
 
+async def test_a_wish_for_a_file_is_settled_once_and_said_the_same_after_a_crash(stage: Stage) -> None:
+    ended, heard = await stage.run(stage.job(), ScriptedModel([[Say("Look:\nMEDIA:/etc/passwd")]]))
+    text = "Look:\n[file not sent: only files in the outbox folder of the workspace can be]"
+    assert (ended.outcome, heard.said) == ("answered", [(0, text)])
+    again = await stage.run(stage.job(), ScriptedModel([]))
+    assert again[1].said == heard.said
+
+
 async def test_the_model_sees_the_conversation_the_prompt_and_the_tools(stage: Stage) -> None:
     model = ScriptedModel([[Say("one")], [Say("two")]])
     await stage.run(stage.job("first"), model)
