@@ -34,6 +34,17 @@ def test_existing_files_stay_and_the_first_run_is_not_repeated(tmp_path: Path) -
     assert set(os.listdir(tmp_path)) == SEEDED - {"BOOTSTRAP.md"}
 
 
+def test_first_files_are_never_written_through_links(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "ws", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "SOUL.md").symlink_to(outside / "planted")
+    (folder / ".openclaw").symlink_to(outside)
+    prepare(folder, skip_bootstrap=False, now=0.0)
+    assert os.listdir(outside) == []
+    assert (folder / "AGENTS.md").is_file()
+
+
 def test_skip_bootstrap_makes_only_the_folder(tmp_path: Path) -> None:
     prepare(tmp_path / "ws", skip_bootstrap=True, now=0.0)
     assert os.listdir(tmp_path / "ws") == []
