@@ -12,6 +12,7 @@ from protocol.errors import ProtocolViolation
 from protocol.pipe import Pipe, PipeClosed, make_pair
 from protocol.sandbox import Seat
 from protocol.tasks import Tasks
+from supervisor.sandbox import rooms
 from supervisor.spawners.base import Handle, Spawner, SpawnError, SpawnSpec
 from supervisor.spawners.local import launch
 from supervisor.workerplan import WorkerPlan
@@ -135,6 +136,8 @@ class WorkerBody:
         self.generation = self._new_generation()
         self.living = True
         plan = self.booted = self._plan()
+        # The router binds at once, and the socket takes its group from the folder.
+        rooms.prepare((folder for folder in plan.folders if folder.is_link), plan.uid, plan.gid)
         self._tell_router(self.started())
         boot = m.WorkerBoot(version=m.PROTOCOL_VERSION, generation=self.generation, slice=plan.slice, walls=plan.walls)
         return await self._spawner.spawn(
