@@ -125,7 +125,7 @@ class Service:
         )  # fmt: skip
         self._sandboxes = SandboxDesk(
             paths, self._engine, lambda: self._plan, self._fleet.children, self._fleet.start,
-            self._boxes.remove,
+            self._boxes.remove, self._fleet.hear,
         )  # fmt: skip
         self._control = ControlServer(
             paths.control_socket, self._answer, self._hand_over, self._tasks, lambda why: self._warn(f"control: {why}")

@@ -14,9 +14,11 @@ from typing import Any
 import msgspec
 
 from protocol import control as c
+from protocol import messages as m
 from protocol.errors import UserError
 from protocol.paths import Paths
 from protocol.sandbox import HOST, Seat
+from protocol.session_key import main_session_key
 from supervisor.bodies import WorkerBody
 from supervisor.child import Child
 from supervisor.plan import Plan
@@ -37,8 +39,8 @@ Request = c.ListSandboxes | c.RecreateSandboxes | c.InspectPlace | c.StartWorker
 class SandboxDesk:
     """Answers the requests of `openclaw sandbox` and of `doctor --isolation`.
 
-    `children` are all workers of the fleet, `start` has the fleet start those of some agents; `remove` is the
-    spawner's.
+    `children` are all workers of the fleet, `start` has the fleet start those of some agents, and `hear`
+    one for a session; `remove` is the spawner's.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class SandboxDesk:
         children: Callable[[], Iterable[Child]],
         start: Callable[[Iterable[str]], None],
         remove: Callable[[Collection[str]], Awaitable[list[str]]],
+        hear: Callable[[m.WorkerWanted], None],
     ) -> None:
         self._paths = paths
         self._engine = engine
@@ -56,6 +59,7 @@ class SandboxDesk:
         self._children = children
         self._start = start
         self._remove = remove
+        self._hear = hear
 
     async def answer(self, request: Request, say: Say) -> None:
         """Says one last reply. Raises UserError."""
@@ -76,7 +80,7 @@ class SandboxDesk:
             case c.InspectPlace(agent=agent, session_key=session_key):
                 say(await self.inspect(agent, session_key))
             case c.StartWorkers(agents=agents):
-                self._start(agents or tuple(self._plan().agents))
+                self._start_all(agents or tuple(self._plan().agents))
                 say(c.Finished())
 
     async def rows(self) -> tuple[c.SandboxRow, ...]:
@@ -104,6 +108,18 @@ class SandboxDesk:
             return msgspec.structs.replace(named, problem=str(error))
 
     # --- details ---
+
+    def _start_all(self, agents: Iterable[str]) -> None:
+        """Those that are there whatever sessions come; of single sessions one, to stand for all."""
+        self._start(agents)
+        plan = self._plan()
+        for agent in agents:
+            placement = plan.agents[agent].placement if agent in plan.agents else None
+            if placement is not None and placement.mode != "off" and placement.scope == "session":
+                key = (
+                    main_session_key(agent, placement.main_key) if placement.mode == "all" else f"agent:{agent}:doctor"
+                )
+                self._hear(m.WorkerWanted(agent=agent, place=placement.place(agent, key), session_key=key))
 
     def _of_worker(self, seat: Seat) -> c.PlaceFacts:
         child = next((one for one in reversed(list(self._children())) if _seat(one) == seat), None)
