@@ -227,7 +227,8 @@ class _Box:
             tool_layers=(*told.tool_layers, *own),
             workspace_only=True,
             forbidden_paths=(),
-            allowed_paths=(),
+            # What the operator mounted for it besides: `host:inside[:mode]`.
+            allowed_paths=tuple(str(bind).split(":")[1] for bind in self.agent.sandbox.docker.get("binds") or ()),
         )
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from supervisor.sandbox.seedfiles import copy_bootstrap
 from supervisor.sandbox.spec import Folder
 from supervisor.spawners.base import SpawnError
 
@@ -14,9 +15,12 @@ def prepare(folders: Iterable[Folder], uid: int, gid: int) -> None:
     """Raises SpawnError."""
     try:
         for folder in folders:
-            _make(Path(folder.path))
+            path = Path(folder.path)
+            _make(path)
             if os.geteuid() == 0:
-                (_lend if folder.is_link else _give)(Path(folder.path), uid, gid)
+                (_lend if folder.is_link else _give)(path, uid, gid)
+            if folder.seeded_from:
+                copy_bootstrap(Path(folder.seeded_from), path, uid, gid)
     except OSError as error:
         raise SpawnError(f"cannot make {error.filename}: {error.strerror}") from None
 
