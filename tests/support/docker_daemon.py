@@ -43,7 +43,7 @@ class Daemon:
     @classmethod
     def start(cls) -> Daemon:
         """The machine's own, at the usual places. Raises Unable."""
-        daemon = cls._start(SOCKET, Path(tempfile.gettempdir()) / "openclaw-test-dockerd.log")
+        daemon = cls._start(SOCKET, _STARTED.with_suffix(".log"))
         _STARTED.write_text(str(daemon.pid))
         return daemon
 
@@ -51,7 +51,7 @@ class Daemon:
     def private(cls, folder: Path, *more: str) -> Daemon:
         """One of its own: socket, images and containers in `folder`, no bridge, nothing changed in the firewall.
 
-        In a network of its own: a dockerd without a bridge removes `docker0`, and with it that of the machine's own.
+        In a network namespace of its own: a dockerd without a bridge removes `docker0`, and with it that of the machine's own.
         The folder's path must be short: a unix socket's has at most 107 bytes.
         """
         places = {"data-root": "data", "exec-root": "run", "pidfile": "pid"}
@@ -62,7 +62,7 @@ class Daemon:
         return daemon
 
     @classmethod
-    def _start(cls, at: Path, log: Path, options: Sequence[str], through: Sequence[str] = ()) -> Daemon:
+    def _start(cls, at: Path, log: Path, options: Sequence[str] = (), through: Sequence[str] = ()) -> Daemon:
         program = shutil.which("dockerd", path=_PATH)
         if os.geteuid() != 0:
             raise Unable("no Docker daemon answers and only root can start one; hint: sudo systemctl start docker")
