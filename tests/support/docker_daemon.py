@@ -51,7 +51,7 @@ class Daemon:
     def private(cls, folder: Path, *more: str) -> Daemon:
         """One of its own: socket, images and containers in `folder`, no bridge, nothing changed in the firewall.
 
-        In a network namespace of its own: a dockerd without a bridge removes `docker0`, and with it that of the machine's own.
+        In a network namespace of its own: a dockerd without a bridge removes `docker0`, which the machine's own needs.
         The folder's path must be short: a unix socket's has at most 107 bytes.
         """
         places = {"data-root": "data", "exec-root": "run", "pidfile": "pid"}
