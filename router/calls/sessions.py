@@ -25,6 +25,8 @@ from router.turns import Turns
 PATIENCE = 20.0
 #: Characters of one answer with a transcript, and of one of its messages.
 MAX_HISTORY, MAX_ENTRY = 60_000, 8_000
+#: Newest sessions of one agent that a list looks at.
+MAX_OF_AGENT = 100
 
 
 class Sessions:
@@ -76,12 +78,22 @@ class Sessions:
         there = target.is_main or self._book.find(target.agent, target.key) is not None
         return target.agent in self.rules.agents and there
 
-    def _visible(self, call: Call, action: reach.Action, agent: str) -> Iterator[Known]:
-        asks, known = self._own(call), self._book.of(agent)
-        for one in known:
-            target = self._session(agent, one.key)
-            if reach.same_tenant(asks, target) and not reach.refusal(self.rules.slice.reach, action, asks, target):
-                yield one
+    def _visible(self, call: Call, agent: str) -> Iterator[Known]:
+        """Those of an agent's newest sessions that may be listed. Of another agent they are all, its main one, or none,
+        so that is asked once and not for each."""
+        asks, main = self._own(call), self._session(agent, self.main_of(agent))
+        if not reach.same_tenant(asks, main):
+            return
+        listed = self._book.of(agent)[:MAX_OF_AGENT]
+        if not self._why_not(asks, main._replace(key="", is_main=False)):
+            yield from listed
+        elif agent == asks.agent:
+            yield from (one for one in listed if not self._why_not(asks, self._session(agent, one.key)))
+        elif not self._why_not(asks, main) and (known := self._book.find(agent, main.key)):
+            yield known
+
+    def _why_not(self, asks: Session, target: Session) -> str:
+        return reach.refusal(self.rules.slice.reach, "list", asks, target)
 
     # --- the tools -----------------------------------------------------------------------------------------------
 
@@ -89,7 +101,7 @@ class Sessions:
         """sessions_list: newest first."""
         asked = arguments.read(arguments.ListSessions, text_of(call))
         agents = [asked.agent_id.strip().lower()] if asked.agent_id else list(self.rules.agents)
-        found = [one for agent in agents for one in self._visible(call, "list", agent) if self._fits(one, asked)]
+        found = [one for agent in agents for one in self._visible(call, agent) if self._fits(one, asked)]
         found.sort(key=lambda one: one.at, reverse=True)
         shown = [self._entry(one) for one in found[: asked.limit]]
         return done(call, pretty({"count": len(shown), "sessions": shown}))

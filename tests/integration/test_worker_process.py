@@ -146,7 +146,8 @@ async def test_a_worker_holds_nothing_that_is_not_its_own(zygote: Zygote, router
     assert not [secret for secret in router.secrets if secret in shown]
     targets = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     files = {target for target in targets if target.startswith("/")} - {os.readlink("/proc/self/fd/2")}
-    assert all(file == "/dev/null" or file.startswith(str(router.folder / "sessions")) for file in files)
+    own = ("/dev/null", str(router.folder / "sessions"), str(router.folder / "workspace"))
+    assert all(file.startswith(own) for file in files)
     assert len(os.listdir(f"/proc/{pid}/fd")) < 25
 
 

@@ -213,3 +213,14 @@ async def test_sessions_are_known_again_after_a_restart(make: Any) -> None:
     await second.start(reach=Reach(visibility="agent"))
     assert (await second.asked(await second.own(), "sessions_list", kinds=["group"]))["count"] == 1
     await second.close()
+
+
+async def test_only_the_main_session_of_another_agent_is_listed_while_nobody_said_how_far_is_seen(make: Any) -> None:
+    stage = await make(agent("a"), agent("b"), agent("c", tenant="two"), reach=OPEN)
+    row = await stage.message()
+    await stage.message("a", "agent:a:fake:group:g", Peer("group", "g"))
+    await stage.message("b", "agent:b:fake:group:g", Peer("group", "g"))
+    await stage.message("b")
+    await stage.message("c")
+    listed = await stage.asked(row, "sessions_list")
+    assert {one["key"] for one in listed["sessions"]} == {"agent:a:main", "agent:b:main"}
