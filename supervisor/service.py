@@ -50,6 +50,7 @@ from supervisor.sandbox import housekeeping, seccomp
 from supervisor.sandbox.containers import Containers
 from supervisor.sandbox.desk import SandboxDesk
 from supervisor.sandbox.engine import Engine
+from supervisor.sandbox.gate import Gate
 from supervisor.sandbox.spec import owner_of
 from supervisor.spawners.choice import ChoiceSpawner
 from supervisor.spawners.docker import DockerSpawner
@@ -95,10 +96,12 @@ class Service:
         self._groups = self._find_groups()
         self._spawner = ProcessSpawner(self._groups)
         self._engine = Engine()
+        gate = Gate(paths, lambda: self._plan)
         self._boxes = DockerSpawner(
             Containers(
                 self._engine, paths.state / "sandbox", owner_of(paths.state), seccomp.profile(), journal, self._tasks
-            )
+            ),
+            gate.admit,
         )
         office = Office(journal, Records(paths.records, self._warn), self._tasks, random.random)
         self._office = office
@@ -121,11 +124,11 @@ class Service:
         self._reloader = Reloader(paths, watch, self._applier, self._fleet, journal, self._tasks)
         self._broker = elevated.Broker(
             elevated.AuditLog(paths.logs / "audit.jsonl"), paths, self._home_of, self._programs.tell_router,
-            self._tasks, journal,
+            self._tasks, journal, self._sweeper.soon,
         )  # fmt: skip
         self._sandboxes = SandboxDesk(
             paths, self._engine, lambda: self._plan, self._fleet.children, self._fleet.start,
-            self._boxes.remove, self._fleet.hear,
+            self._boxes.remove, self._fleet.hear, gate.admit,
         )  # fmt: skip
         self._control = ControlServer(
             paths.control_socket, self._answer, self._hand_over, self._tasks, lambda why: self._warn(f"control: {why}")

@@ -26,7 +26,8 @@ from supervisor.sandbox import listing
 from supervisor.sandbox.engine import Engine, EngineError, Gone
 from supervisor.sandbox.listing import Wanted
 from supervisor.sandbox.profile import CONFIG_HASH, OWNER
-from supervisor.sandbox.spec import digest
+from supervisor.sandbox.spec import ContainerSpec, digest
+from supervisor.spawners.base import SpawnError
 from supervisor.workerplan import WorkerPlan
 
 #: The walls of a process that /proc shows.
@@ -40,7 +41,7 @@ class SandboxDesk:
     """Answers the requests of `openclaw sandbox` and of `doctor --isolation`.
 
     `children` are all workers of the fleet, `start` has the fleet start those of some agents, and `hear`
-    one for a session; `remove` is the spawner's.
+    one for a session; `remove` is the spawner's, `admit` the gate's.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class SandboxDesk:
         start: Callable[[Iterable[str]], None],
         remove: Callable[[Collection[str]], Awaitable[list[str]]],
         hear: Callable[[m.WorkerWanted], None],
+        admit: Callable[[ContainerSpec], ContainerSpec],
     ) -> None:
         self._paths = paths
         self._engine = engine
@@ -60,6 +62,7 @@ class SandboxDesk:
         self._start = start
         self._remove = remove
         self._hear = hear
+        self._admit = admit
 
     async def answer(self, request: Request, say: Say) -> None:
         """Says one last reply. Raises UserError."""
@@ -149,14 +152,21 @@ class SandboxDesk:
             facts,
             container=found["Id"],
             container_status=str(state.get("Status", "")),
-            config_match=labels.get(CONFIG_HASH) == digest(worker.container),
+            config_match=labels.get(CONFIG_HASH) == self._digest(worker.container),
             problem="" if ours else f"container {name} belongs to somebody else",
         )
         return _with_process(facts, int(state.get("Pid") or 0))
 
+    def _digest(self, spec: ContainerSpec) -> str:
+        """As it would be made now; of one that would be refused as it stands."""
+        try:
+            return digest(self._admit(spec))
+        except SpawnError:
+            return digest(spec)
+
     def _wanted(self) -> dict[str, Wanted]:
         specs = (worker.container for worker in self._plan().fixed.values())
-        return {one.name: Wanted(one.image, digest(one)) for one in specs if one is not None}
+        return {one.name: Wanted(one.image, self._digest(one)) for one in specs if one is not None}
 
     def _wanted_of_sessions(self, found: Iterable[c.SandboxRow]) -> dict[str, Wanted]:
         """Containers of single sessions are in no plan until somebody writes; their scope key is the session's."""
@@ -166,7 +176,7 @@ class SandboxDesk:
                 place = plan.agents[agent].placement.place(agent, row.session_key) if agent in plan.agents else HOST
                 worker = plan.cutter.worker(Seat(agent, place), row.session_key) if place != HOST else None
                 if worker is not None and worker.container is not None and worker.container.name == row.name:
-                    wanted[row.name] = Wanted(worker.container.image, digest(worker.container))
+                    wanted[row.name] = Wanted(worker.container.image, self._digest(worker.container))
         return wanted
 
 

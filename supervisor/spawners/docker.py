@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from protocol.pipe import frame, make_pair
@@ -26,10 +26,13 @@ BOOTED_WITHIN = 10.0
 
 
 class DockerSpawner:
-    """The Spawner of everything that has a container."""
+    """The Spawner of everything that has a container. `admit` has a last look at each before it is made."""
 
-    def __init__(self, containers: Containers) -> None:
+    def __init__(
+        self, containers: Containers, admit: Callable[[ContainerSpec], ContainerSpec] = lambda spec: spec
+    ) -> None:
         self.containers = containers
+        self._admit = admit
 
     @classmethod
     def of(cls, state: Path, owner: str, seccomp: str, journal: Journal, tasks: Tasks, host: str = "") -> DockerSpawner:
@@ -57,6 +60,7 @@ class DockerSpawner:
     async def _launch(self, spec: SpawnSpec, container: ContainerSpec, boot_fd: int) -> BoxWorker:
         log_fd = os.dup(spec.log_fd)
         try:
+            container = self._admit(container)
             box = await self.containers.ensure(container)
             uid, gid = (spec.uid, spec.gid) if container.launches else (0, 0)
             return await box.launch(spec.title, uid, gid, [boot_fd, log_fd])
