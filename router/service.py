@@ -112,6 +112,7 @@ class Router:
         for started in self._boot.generations:
             self._turns.workers.expect(started.link, started.generation)
         await self._turns.load(served)
+        self._calls.loaded()
         # From here on the platforms are asked for messages, so everything behind them must stand.
         await self._accounts.update(self._reception.accounts())
         self._tasks.start(self._heartbeat(), "heartbeat")

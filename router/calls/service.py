@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 #: Sessions that are looked up in the spool when the router starts.
 RECALLED = 5000
+#: Requests kept while the router loads its spool.
+MAX_EARLY = 1000
 #: Tools of the original that reach beyond a worker and that nobody performs yet.
 NOT_BUILT = "not available in this build"
 
@@ -56,6 +58,7 @@ class Calls:
         self._tools: Mapping[str, ToolRules] = {}
         self._ledgers: dict[tuple[Seat, int], Ledger] = {}
         self._running: dict[tuple[Seat, int], set[asyncio.Task[None]]] = {}
+        self._early: list[tuple[Seat, int, Question]] | None = []
         self._book = Book()
         sessions = Sessions(turns, self._book)
         sending, speaking = Sending(spool, turns, feed, sessions), Speaking(turns, accounts)
@@ -78,6 +81,12 @@ class Calls:
         for row in reversed(await self._spool.sessions(RECALLED)):
             self._note(row)
 
+    def loaded(self) -> None:
+        """What an earlier life of the router left is queued again: workers that asked meanwhile are heard now."""
+        early, self._early = self._early or [], None
+        for seat, generation, message in early:
+            self._turns.worker_said(seat, generation, message)
+
     def update(self, rules: Rules) -> None:
         """Decide by this configuration from now on."""
         self._rules = rules
@@ -94,6 +103,9 @@ class Calls:
 
     def heard(self, seat: Seat, generation: int, row: InboxRow | None, message: Question) -> None:
         """A worker asks for something. `row` is None when it is not in the name of a message it has."""
+        if row is None and self._early is not None and len(self._early) < MAX_EARLY:
+            self._early.append((seat, generation, message))
+            return
         now, life = time.monotonic(), (seat, generation)
         ledger = self._ledgers.setdefault(life, Ledger(now))
         if not ledger.requests.take(now):

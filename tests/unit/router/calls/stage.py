@@ -75,7 +75,7 @@ class Stage:
         self.first: InboxRow | None = None
         self.request = 0
 
-    async def start(self, *agents: RouterAgent, **fields: Any) -> Stage:
+    async def start(self, *agents: RouterAgent, loaded: bool = True, **fields: Any) -> Stage:
         given: dict[str, Any] = {
             "agents": agents or (agent("a"), agent("b")),
             "default_agent": "a",
@@ -91,6 +91,8 @@ class Stage:
         await self.spool.open()
         self.apply(RouterSlice(**given))
         await self.calls.start()
+        if loaded:
+            self.calls.loaded()
         self.seats = [Seat(one.id, place) for one in self.slice.agents for place in one.placement.fixed(one.id)]
         for seat in self.seats:
             self.turns.worker_up(seat, 1, m.Hello(version=m.PROTOCOL_VERSION, generation=1))

@@ -174,3 +174,15 @@ async def test_a_failure_of_our_own_is_an_answer_and_not_the_routers_end(make: A
     stage.turns.worker_said(A, 1, m.Elevate(request=1, turn=row.id, command="ls", workdir="/", timeout=1.0))
     answer = await stage.answer(1)
     assert "internal error" in answer.text and "secret" not in answer.text
+
+
+async def test_a_worker_that_is_quicker_than_the_spool_is_heard_once_it_is_loaded(make: Any) -> None:
+    """After a restart of the router a worker asks again before its messages are queued again."""
+    stage = await make(loaded=False)
+    stage.turns.worker_said(A, 1, m.Request(request=1, turn="00000000000", tool="session_status", arguments="{}"))
+    assert stage.wire.of(m.Response) == []
+    row = await stage.message()
+    stage.turns.worker_said(A, 1, m.Request(request=2, turn=row.id, tool="session_status", arguments="{}"))
+    assert (await stage.answer(2)).ok
+    stage.calls.loaded()
+    assert not (await stage.answer(1)).ok
