@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.founding import OPEN, stage
+from tests.support.model_api import Reply
 
 GROUP: dict[str, Any] = {"peer": "group:120363@g.us", "sender": "+1555", "mentioned": True}
 SEND = 'use tool sessions_send {"agentId":"beta","message":"what is new?"}'
@@ -90,3 +91,15 @@ async def test_a_message_of_its_own_accord_reaches_the_chat() -> None:
         it.bridge.push("whatsapp", 'use tool message {"action":"send","message":"by the way"}', **GROUP)
         await it.bridge.wait_sent(2)
         assert it.bridge.texts[0] == "by the way"
+
+
+async def test_a_router_that_dies_while_one_agent_waits_for_another_asks_it_once() -> None:
+    beta = "sk-ant-beta-0123456789"
+    async with stage(config(between("*")), {"channels": {"whatsapp": OPEN}}, ("whatsapp",)) as it:
+        it.models.script(beta, Reply("the news", pause=1.5))
+        it.bridge.push("whatsapp", SEND, **GROUP)
+        await it.bridge.until(lambda: any(one.key == beta for one in it.models.seen))
+        assert it.gateway.kill("router")
+        await it.bridge.wait_sent(1, 30.0)
+        assert "the news" in it.bridge.texts[0] and '"status": "ok"' in it.bridge.texts[0]
+        assert [one.key for one in it.models.seen].count(beta) == 1
