@@ -78,7 +78,7 @@ def refusal(source: str, guarded: Guarded, agents: frozenset[str]) -> str:
     source = normal(source)
     if posixpath.basename(source) in ENGINE_SOCKETS:
         return f'targets blocked path "{source}"'
-    holder = next((path for path in _upwards(source) if path in guarded.owners), None)
+    holder = next((path for path in upwards(source) if path in guarded.owners), None)
     if holder is not None and not _own(guarded, holder, agents):
         return f'targets blocked path "{holder}"'
     covered = next((path for path in _below(guarded, source) if not _own(guarded, path, agents)), None)
@@ -107,7 +107,8 @@ def _own(guarded: Guarded, path: str, agents: frozenset[str]) -> bool:
     return bool(agents) and agents <= owners
 
 
-def _upwards(path: str) -> Iterable[str]:
+def upwards(path: str) -> Iterable[str]:
+    """The path and every folder above it."""
     while True:
         yield path
         if path in ("/", "."):

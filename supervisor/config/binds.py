@@ -7,6 +7,7 @@ between. The second time the resolved path is what Docker is given.
 from __future__ import annotations
 
 import os
+import posixpath
 from collections.abc import Iterable, Iterator
 
 from protocol.config import Config, Sandbox
@@ -15,7 +16,7 @@ from protocol.ids import normalize_agent_id
 from protocol.paths import Paths
 from protocol.sandbox import workspace_folder
 from supervisor.config import agents as roster
-from supervisor.config.bind_rules import Guarded, inside, parse_bind, refusal, system_paths
+from supervisor.config.bind_rules import Guarded, inside, normal, parse_bind, refusal, system_paths, upwards
 from supervisor.config.problems import Problem, dotted
 
 WHY = "Mounting system directories, the gateway's files or a container engine's socket into a sandbox is not allowed."
@@ -28,13 +29,17 @@ def guarded(config: Config, paths: Paths) -> Guarded:
     return Guarded.of((place, agent) for path, agent in _places(config, paths) for place in _both(path))
 
 
-def refuse_bind(bind: str, places: Guarded, agents: Iterable[str], paths: Paths) -> str:
-    """Why a container that holds these agents may not be given this bind; empty when it may. Looks at the disk."""
+def refuse_bind(bind: str, places: Guarded, agents: Iterable[str], paths: Paths, *, reading: bool = False) -> str:
+    """Why a container that holds these agents may not be given this bind; empty when it may. Looks at the disk.
+
+    `reading` is for when the configuration is read: then a link that an agent could have put there decides nothing.
+    """
     parsed = parse_bind(bind)
     if isinstance(parsed, str):
         return f'Sandbox security: bind mount "{bind}": {parsed}'
     source, who = str(paths.expand(parsed.source)), frozenset(agents)
-    found = next((text for place in _both(source) if (text := refusal(place, places, who))), "")
+    seen = _by_operator(source, places) if reading else _both(source)
+    found = next((text for place in seen if (text := refusal(place, places, who))), "")
     return f'Sandbox security: bind mount "{bind}" {found}. {WHY}' if found else ""
 
 
@@ -69,7 +74,7 @@ def _workspaces(config: Config, paths: Paths, places: Guarded, boxed: Iterable[s
         where = dotted(("agents", "list", at[agent])) if agent in at else "agents.defaults"
         if settings.workspace_access != "none":
             folder = str(roster.workspace(config, paths, agent))
-            found = next((text for place in _both(folder) if (text := refusal(place, places, mine))), "")
+            found = next((text for place in _by_operator(folder, places) if (text := refusal(place, places, mine))), "")
             if found:
                 yield Problem(f"{where}.workspace", f'Sandbox security: workspace "{folder}" {found}. {WHY}', NEW_PLACE)
         if root := (settings.workspace_root or "").strip():
@@ -87,7 +92,7 @@ def _refused(
 ) -> Iterator[Problem]:
     for index, bind in enumerate(binds):
         # What has the wrong form is told where forms are looked at.
-        if not isinstance(parse_bind(bind), str) and (text := refuse_bind(bind, places, agents, paths)):
+        if not isinstance(parse_bind(bind), str) and (text := refuse_bind(bind, places, agents, paths, reading=True)):
             yield Problem(dotted((*at, "sandbox", "docker", "binds", index)), text, HINT)
 
 
@@ -102,6 +107,13 @@ def _places(config: Config, paths: Paths) -> Iterator[tuple[str, str]]:
         yield str(roster.workspace(config, paths, agent)), agent
         yield str(roster.agent_dir(config, paths, agent)), ""
         yield str(roster.sessions_dir(config, paths, agent)), ""
+
+
+def _by_operator(path: str, places: Guarded) -> tuple[str, ...]:
+    """As `_both`; but below a workspace its agent chooses where links lead, and one agent must not be able to make the
+    whole configuration invalid. There only the path as written counts, until a container is made."""
+    above = upwards(posixpath.dirname(normal(path)))
+    return (normal(path),) if any(places.owners.get(one) for one in above) else _both(path)
 
 
 def _both(path: str) -> tuple[str, ...]:

@@ -210,6 +210,15 @@ def test_a_link_does_not_lead_around_the_rule(tmp_path: Path) -> None:
     assert "targets blocked path" in agents_told(tmp_path, boxed("a", f"{tmp_path}/real/credentials:/x"))[0]
 
 
+def test_an_agent_cannot_make_the_configuration_invalid_by_a_link(tmp_path: Path) -> None:
+    """What it puts into its own workspace is judged when a container is made, and keeps nobody else from starting."""
+    workspace = tmp_path / ".openclaw" / "workspace-b"
+    workspace.mkdir(parents=True)
+    (workspace / "data").symlink_to("/etc")
+    assert agents_told(tmp_path, {"id": "a"}, boxed("b", "~/.openclaw/workspace-b/data:/data")) == []
+    assert len(agents_told(tmp_path, {"id": "a"}, boxed("b", "~/.openclaw/workspace-b/../credentials:/data"))) == 1
+
+
 def test_a_workspace_that_shows_the_gateways_files_is_not_mounted(tmp_path: Path) -> None:
     """A mount is a mount, whichever key asks for it."""
     family = {"id": "a", "workspace": "~", "sandbox": {"mode": "all", "workspaceAccess": "rw"}}
