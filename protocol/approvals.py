@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from protocol.config import ExecTool, Section
+from protocol.config import ElevatedTool, ExecTool, Section
 
 Security = Literal["deny", "allowlist", "full"]
 Ask = Literal["off", "on-miss", "always"]
@@ -22,6 +22,12 @@ ElevatedMode = Literal["off", "on", "ask", "full"]
 #: From the strictest on.
 SECURITY: tuple[Security, ...] = ("deny", "allowlist", "full")
 ASK: tuple[Ask, ...] = ("always", "on-miss", "off")
+_LEVELS: Mapping[ElevatedMode, Literal["off", "ask", "full"]] = {
+    "off": "off",
+    "on": "ask",
+    "ask": "ask",
+    "full": "full",
+}
 #: Programs that only read their input, where `tools.exec.safeBins` names none.
 SAFE_BINS = ("cut", "uniq", "head", "tail", "tr", "wc")
 #: Seconds a question to the approvers stays open (SPEC 5.7).
@@ -126,15 +132,16 @@ def patterns(levels: Sequence[AgentApprovals], home: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(expanded))[:MAX_PATTERNS]
 
 
-def elevated_rules(shared: Any, own: Any, default: ElevatedMode | None) -> ElevatedRules:
+def elevated_rules(
+    shared: ElevatedTool | None, own: ElevatedTool | None, default: ElevatedMode | None
+) -> ElevatedRules:
     """`tools.elevated`, the agent's `tools.elevated` and `agents.defaults.elevatedDefault`."""
-    everybody, agent = _mapping(shared), _mapping(own)
-    level: Any = default or "on"
+    everybody, agent = shared or ElevatedTool(), own or ElevatedTool()
     return ElevatedRules(
-        enabled=everybody.get("enabled") is not False and agent.get("enabled") is not False,
-        allow_from=_senders(everybody.get("allowFrom")),
-        own=_senders(agent["allowFrom"]) if "allowFrom" in agent else None,
-        default="ask" if level == "on" else level,
+        enabled=everybody.enabled is not False and agent.enabled is not False,
+        allow_from=_senders(everybody.allow_from or {}),
+        own=None if agent.allow_from is None else _senders(agent.allow_from),
+        default=_LEVELS[default or "on"],
     )
 
 
@@ -144,16 +151,8 @@ def approval_id(turn: str, command: str, workdir: str, *, elevated: bool = False
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
 
 
-def _senders(value: Any) -> dict[str, tuple[str | int, ...]]:
-    return {
-        str(channel).strip().lower(): tuple(one for one in ids if isinstance(one, str | int))
-        for channel, ids in _mapping(value).items()
-        if isinstance(ids, list | tuple)
-    }
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _senders(listed: Mapping[str, tuple[str | int, ...]]) -> dict[str, tuple[str | int, ...]]:
+    return {channel.strip().lower(): ids for channel, ids in listed.items()}
 
 
 def _first(values: Sequence[Any]) -> Any:

@@ -136,6 +136,13 @@ class FsTools(Section, frozen=True, kw_only=True):
     allow_cross_agent: bool | None = None
 
 
+class ElevatedTool(Section, frozen=True, kw_only=True):
+    """`tools.elevated`: senders by channel who may have commands run outside of the sandbox."""
+
+    enabled: bool | None = None
+    allow_from: dict[str, Ids] | None = None
+
+
 class AgentTools(ToolList, frozen=True, kw_only=True):
     """`agents.list[].tools`."""
 
@@ -144,7 +151,7 @@ class AgentTools(ToolList, frozen=True, kw_only=True):
     exec: ExecTool | None = None
     fs: FsTools | None = None
     sandbox: SandboxTools | None = None
-    elevated: Any = None
+    elevated: ElevatedTool | None = None
     loop_detection: Any = None
 
 

@@ -180,8 +180,8 @@ def elevated_failures(seen: View, config: Config) -> list[dict[str, str]]:
     at, rules = tool_paths.agent_path(config, seen.agent), seen.elevated
     found = []
     if not rules.enabled:
-        shared = config.tools.elevated if isinstance(config.tools.elevated, dict) else {}
-        key = "tools.elevated.enabled" if shared.get("enabled") is False else f"{at}.tools.elevated.enabled"
+        shared = config.tools.elevated is not None and config.tools.elevated.enabled is False
+        key = "tools.elevated.enabled" if shared else f"{at}.tools.elevated.enabled"
         found.append({"gate": "enabled", "key": key})
     if not _listed(seen, rules.allow_from):
         found.append({"gate": "allowFrom", "key": f"tools.elevated.allowFrom.{seen.channel or '<channel>'}"})

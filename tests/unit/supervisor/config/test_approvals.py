@@ -16,6 +16,7 @@ from protocol.errors import UserError
 from protocol.paths import Paths
 from supervisor.config import approvals
 from supervisor.config.problems import ConfigInvalid
+from supervisor.config.walk import walk
 
 
 @pytest.fixture
@@ -139,9 +140,6 @@ def test_a_link_is_replaced_and_not_written_through(paths: Paths, tmp_path: Path
         ({"enabled": False, "allowFrom": {"x": ["7"]}}, None, None, {"enabled": False, "allow_from": {"x": ("7",)}}),
         ({"allowFrom": {"x": ["7"]}}, {"enabled": False}, "off", {"enabled": False, "allow_from": {"x": ("7",)}}),
         ({"allowFrom": {"x": ["7"]}}, {"allowFrom": {}}, "on", {"allow_from": {"x": ("7",)}, "own": {}}),
-        ({"allowFrom": {"x": "7"}}, None, None, {}),
-        ({"allowFrom": ["7"]}, {"enabled": True}, None, {}),
-        ("yes", None, None, {}),
     ],
 )
 def test_who_may_leave_the_sandbox_is_global_and_an_agent_can_only_restrict(
@@ -155,6 +153,17 @@ def test_who_may_leave_the_sandbox_is_global_and_an_agent_can_only_restrict(
         off = {"default": default} if default == "off" else {}
         expected = ElevatedRules(**{"enabled": True, "default": "ask", **off, **expected})
     assert approvals.elevated(msgspec.convert(value, Config), "a") == expected
+
+
+@pytest.mark.parametrize(
+    "elevated", [{"allowFrom": ["7"]}, {"allowFrom": {"x": "7"}}, {"enabled": "yes"}, True, {"x": 1}]
+)
+def test_a_list_of_senders_that_cannot_be_read_is_an_error_and_not_nobody(elevated: Any) -> None:
+    for where in (
+        {"tools": {"elevated": elevated}},
+        {"agents": {"list": [{"id": "a", "tools": {"elevated": elevated}}]}},
+    ):
+        assert list(walk(where, Config))
 
 
 def test_an_approval_is_known_by_all_that_it_is_about() -> None:
