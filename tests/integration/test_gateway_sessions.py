@@ -96,7 +96,7 @@ async def test_a_message_of_its_own_accord_reaches_the_chat() -> None:
 async def test_a_router_that_dies_while_one_agent_waits_for_another_asks_it_once() -> None:
     beta = "sk-ant-beta-0123456789"
     async with stage(config(between("*")), {"channels": {"whatsapp": OPEN}}, ("whatsapp",)) as it:
-        it.models.script(beta, Reply("the news", pause=1.5))
+        it.models.script(beta, Reply("the news", pause=0.2))
         it.bridge.push("whatsapp", SEND, **GROUP)
         await it.bridge.until(lambda: any(one.key == beta for one in it.models.seen))
         assert it.gateway.kill("router")
