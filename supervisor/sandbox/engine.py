@@ -8,16 +8,18 @@ connection is made at the first call and again after a failure.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import docker
 import requests
 from docker import errors
+from docker.utils.socket import frames_iter
 
 from protocol.sandbox import DOCKER
 from supervisor.spawners.base import SpawnError
@@ -100,6 +102,15 @@ def _knock(host: str) -> None:
             attempt.connect("/" + host.removeprefix("unix://").lstrip("/"))
         except OSError as error:
             raise errors.DockerException(f"{type(error).__name__}: {error}") from None
+
+
+def output(client: Any, execution: str) -> Generator[bytes, None, None]:
+    """Start what `exec_create` made and give what it writes; close it to leave the connection."""
+    with contextlib.closing(client.exec_start(execution, socket=True)) as sock:
+        try:
+            yield from (data for _, data in frames_iter(sock, tty=False))
+        finally:
+            sock._response.close()
 
 
 # --- what went wrong, in words -----------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ import msgspec
 from protocol.sandbox import DOCKER
 from supervisor.logs import Journal
 from supervisor.sandbox import profile
-from supervisor.sandbox.engine import Engine, EngineError, ImageMissing
+from supervisor.sandbox.engine import Engine, EngineError, ImageMissing, output
 from supervisor.sandbox.spec import ContainerSpec
 from supervisor.spawners.base import SpawnError
 
@@ -169,8 +169,9 @@ class Run:
         started = client.exec_create(
             self._container, ["/bin/sh", "-ev", f"{_FOLDER}/setup.sh"], environment=environ, user="0:0", workdir="/"
         )
-        for line in self._progress.follow(client.exec_start(started["Id"], stream=True)):
-            self._loop.call_soon_threadsafe(self._say, line)
+        with contextlib.closing(output(client, started["Id"])) as chunks:
+            for line in self._progress.follow(chunks):
+                self._loop.call_soon_threadsafe(self._say, line)
         code = client.exec_inspect(started["Id"])["ExitCode"]
         return 137 if code is None else int(code)
 

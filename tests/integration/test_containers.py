@@ -90,17 +90,21 @@ async def test_a_worker_kills_nobody_of_another_user(yard: Yard) -> None:
 
 
 async def test_what_a_worker_leaves_behind_ends_with_it(yard: Yard) -> None:
-    handle = await yard.spawn(yard.spec("leaves-a-daemon"))
-    assert "sleep 4242" in yard.top()
+    handle = await yard.spawn(yard.spec("leaves-a-daemon"), until="left")
+    assert yard.top().count("sleep 4242") == 2
+    handle.signal(signal.SIGTERM)
     assert (await end(handle))[0] == 0
     assert "sleep" not in yard.top()
 
 
 async def test_leftovers_of_one_agent_end_while_another_lives_in_the_same_container(yard: Yard) -> None:
     spec = yard.spec("leaves-a-daemon", uid=0, agents=("a", "b"))
-    first, second = [await yard.spawn(spec, uid=uid) for uid in (UID, UID + 1)]
-    assert (await end(first))[0] == (await end(second))[0] == 0
-    assert "sleep" not in yard.top()
+    first, second = [await yard.spawn(spec, uid=uid, until="left") for uid in (UID, UID + 1)]
+    assert yard.top().count("sleep 4242") == 4
+    first.signal(signal.SIGTERM)
+    assert (await end(first))[0] == 0
+    assert yard.top().count("sleep 4242") == 2
+    assert "running" in repr(second)
 
 
 async def test_a_worker_that_kills_all_it_can_ends_only_its_own_container(yard: Yard) -> None:

@@ -36,9 +36,8 @@ def work(fd: int) -> NoReturn:
         case "dies-by-signal":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "leaves-a-daemon":
-            subprocess.Popen(["sh", "-c", "setsid setsid sleep 4242 & sleep 4242 &"])
-            time.sleep(0.2)
-            os._exit(0)
+            subprocess.run(["sh", "-c", "setsid sleep 4242 & sleep 4242 &"], check=True)
+            say("left")
         case "kills-everybody":
             os.kill(-1, signal.SIGKILL)
         case "forks-without-end":

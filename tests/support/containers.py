@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -213,12 +214,18 @@ async def a_yard(host: str = "", linger: float = 120.0) -> AsyncIterator[Yard]:
 
 
 @contextlib.contextmanager
-def a_daemon(*options: str) -> Iterator[Daemon]:
-    """A daemon of its own, with the peers' image, that a test may stop, kill and starve. It has no network."""
+def a_daemon(size: str = "") -> Iterator[Daemon]:
+    """A daemon of its own, with the peers' image, that a test may stop, kill and starve. It has no network.
+
+    `size` limits its disk.
+    """
     image = peer_image()
     folder = Path(tempfile.mkdtemp(prefix="ocd"))
+    if size:
+        (folder / "data").mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder / "data")], check=True)
     try:
-        daemon = Daemon.private(folder, *options)
+        daemon = Daemon.private(folder)
     except Unable as error:
         missing(str(error))
         raise
