@@ -53,9 +53,9 @@ def attempt(state: Path, kind: str, script: str) -> subprocess.CompletedProcess[
     if kind != "landlock":
         binds = (*(Bind(path=path, writable=True) for path in own), Bind(path=link))
         runtime = tuple(Bind(path=path) for path in (sys.base_prefix, sys.prefix, str(ROOT)))
-        ids = {"uid": uid, "gid": uid} if kind == "root" else {}
-        kind_of_mounts = "root" if kind == "root" else "user"
-        walls = Walls(needed=own, mounts=kind_of_mounts, covers=(str(state),), binds=(*binds, *runtime), **ids)
+        walls = Walls(needed=own, mounts="user", covers=(str(state),), binds=(*binds, *runtime))
+        if kind == "root":
+            walls = msgspec.structs.replace(walls, mounts="root", uid=uid, gid=uid)
     python = [sys.executable]
     if kind != "root":  # the interpreter of a test may lie where nobody else comes to
         python = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3"]
