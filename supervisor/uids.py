@@ -100,7 +100,11 @@ class Uids:
                     os.unlink(name)
                 raise
         except OSError as error:
-            raise UserError(f"cannot write the users of the agents: {error.strerror}", where=str(self._path)) from None
+            raise UserError(
+                f"cannot write the users of the agents: {error.strerror}",
+                where=str(self._path),
+                hint="export OPENCLAW_STATE_DIR=$HOME/.openclaw",
+            ) from None
 
 
 def _mapped(name: str) -> bool:

@@ -276,7 +276,11 @@ async def test_folders_are_closed_to_others(gateway: Supervised) -> None:
     await gateway.up()
     run = gateway.paths.run
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in [run, *run.rglob("*")]}
-    assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
+    assert modes[run] == modes[gateway.paths.records] == 0o700
+    # Where agents have users of their own: what their group may pass, in folders that no other can reach.
+    passed = {gateway.paths.proxy_folder: 0o711} | {folder: 0o2710 for folder in (run / "w").iterdir()}
+    for path in (path for path in modes if path.is_dir()):
+        assert modes[path] in {0o700, passed.get(path, 0o700)}, path
     assert modes[gateway.paths.control_socket] == 0o600
     assert stat.S_IMODE(gateway.paths.log_file.stat().st_mode) == 0o600
 
