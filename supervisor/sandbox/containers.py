@@ -372,8 +372,13 @@ class Containers:
             await self._engine.call(lambda client: client.wait(container, timeout=ENDS_WITHIN), within=2 * ENDS_WITHIN)
 
     async def _discard(self, container: str) -> None:
-        with contextlib.suppress(Gone):
+        try:
             await self._engine.call(lambda client: client.remove_container(container, force=True, v=True))
+        except Gone:
+            return
+        except EngineError as error:
+            if "already in progress" not in error.reason:
+                raise
 
     async def _clear(self, name: str, container: str) -> None:
         with contextlib.suppress(EngineError):

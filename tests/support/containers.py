@@ -185,7 +185,9 @@ class Yard:
     async def close(self) -> None:
         await self.spawner.close()
         for row in self.all():
-            client(self.host).remove_container(row["Id"], force=True)
+            # One that is being removed just now is as good as gone.
+            with contextlib.suppress(docker.errors.APIError):
+                client(self.host).remove_container(row["Id"], force=True)
         os.close(self.log_reading)
         os.close(self.log_writing)
         self.journal.close()
