@@ -94,6 +94,10 @@ class Desk:
         self._trouble[agent] = reason
         self._show_state(agent)
 
+    def why(self, agent: str) -> str:
+        """Why the agent cannot be started; empty when nothing is known to be wrong."""
+        return self._trouble.get(agent, "")
+
     def recovered(self, agent: str) -> None:
         """The agent's worker said Hello."""
         if self._trouble.pop(agent, None) is not None:

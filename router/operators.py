@@ -129,13 +129,19 @@ class Operators:
                                 duration=time.monotonic() - started,
                             )
         except TimeoutError:
-            raise UserError(
-                f"agent {ask.agent} did not answer within {ask.timeout:g} s; the message stays in its queue",
-                hint="openclaw logs --follow",
-            ) from None
+            raise self._late(ask) from None
         finally:
             watch.close()
         raise UserError("the answer could not be followed, it is in the session", hint="openclaw logs --lines 50")
+
+    def _late(self, ask: c.Ask) -> UserError:
+        """With the reason where the agent cannot be started, and what to do about that."""
+        why, _, hint = self._desk.why(ask.agent).partition("; hint: ")
+        because = f": {why}" if why else ""
+        return UserError(
+            f"agent {ask.agent} did not answer within {ask.timeout:g} s{because}; the message stays in its queue",
+            hint=hint or "openclaw logs --follow",
+        )
 
     def _decide(self, request: c.DecideApproval) -> c.Decided:
         text = self.approvals.resolve(request.id, request.decision, "the operator") if self.approvals else None

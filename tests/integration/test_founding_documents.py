@@ -5,7 +5,11 @@ Telegram is the fake Bot API; WhatsApp, Discord and Slack come over a bridge tha
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +17,14 @@ import pytest
 
 from protocol import skills
 from protocol.paths import Paths
+from protocol.sandbox import slug
 from supervisor.config.load import evaluate
 from supervisor.config.parse import parse
+from tests.support.docker_engine import DockerEngine
 from tests.support.founding import OPEN, SEEDS, Stage, stage
 from tests.support.gateway import Gateway
+from tests.support.model_api import Reply
+from tests.support.sandboxes import TELL, Sandboxes, sandboxes_on, told
 from tests.support.telegram_api import TelegramApi
 
 BLOCKS = sorted(SEEDS.glob("*.json5"))
@@ -150,8 +158,20 @@ async def test_one_peer_goes_to_opus_and_the_rest_stay() -> None:
         ]  # fmt: skip
 
 
-async def test_the_family_agent_answers_its_group_when_it_is_called_and_knows_what_was_said() -> None:
-    async with stage(block("09"), {"channels": {"whatsapp": {"groups": {FAMILY: {}}}}}, ("whatsapp",)) as it:
+@pytest.fixture
+def boxes(docker_engine: DockerEngine) -> Iterator[Sandboxes]:
+    with sandboxes_on(docker_engine) as found:
+        yield found
+
+
+def use(tool: str, **arguments: Any) -> str:
+    """A message on which the model asks for this tool."""
+    return f"use tool {tool} {json.dumps(arguments)}"
+
+
+async def test_the_family_agent_answers_its_group_when_it_is_called_and_knows_what_was_said(boxes: Sandboxes) -> None:
+    lab = {"channels": {"whatsapp": {"groups": {FAMILY: {}}}}, **boxes.lab()}
+    async with stage(block("09"), lab, ("whatsapp",), boxes.environ) as it:
 
         def say(sender: str, text: str) -> None:
             it.bridge.push(
@@ -182,14 +202,65 @@ async def test_the_family_agent_answers_its_group_when_it_is_called_and_knows_wh
         assert "since_your_last_reply" not in again
 
 
-async def test_the_personal_agent_is_the_default_and_the_restricted_one_has_only_read() -> None:
-    async with stage(block("10"), {"channels": {"whatsapp": OPEN}}, ("whatsapp",)) as it:
-        it.bridge.push("whatsapp", "hi", peer="direct:+1555")
-        await it.bridge.wait_sent(1)
-        assert it.routes() == [("personal", "default", "agent:personal:main")]
-        asked = await it.ask("agent", "--agent", "family", "-m", "hi")
-        assert asked.code == 0, asked
-        assert {tool["name"] for tool in it.models.seen[-1].body.get("tools", ())} == {"read"}
+async def test_the_family_agent_works_in_its_container_and_may_not_write(boxes: Sandboxes) -> None:
+    async with stage(block("09"), boxes.lab(), environ=boxes.environ) as it:
+        ran = await it.ask("agent", "--agent", "family", "-m", use("exec", command=f"{TELL}; touch made"))
+        assert ran.code == 0, ran
+        inside, box = told(ran.out), boxes.only()
+        assert box["Name"] == f"/{boxes.prefix}{slug('agent:family')}"
+        assert (box["State"]["Running"], inside["host"]) == (True, box["Id"][:12])
+        assert inside["first"] != Path("/proc/1/comm").read_text().strip()
+        for kind in ("mnt", "pid", "net"):
+            assert inside[kind] not in ("", os.readlink(f"/proc/self/ns/{kind}"))
+        assert (inside["links"], inside["pwd"]) == ("lo", "/workspace")
+        assert inside["uid"] == box["Config"]["User"].partition(":")[0] != "0"
+        offered = {tool["name"] for tool in it.models.seen[-1].body["tools"]}
+        assert "exec" in offered and not offered & {"write", "edit", "apply_patch"}
+        for tool, arguments in (("write", {"path": "note", "content": "x"}), ("apply_patch", {"input": "x"})):
+            it.models.script("sk-ant-of-the-gateway", Reply(calls=((tool, arguments),)))
+            ran = await it.ask("agent", "--agent", "family", "-m", "write it down")
+            assert f"Tool {tool} not found" in ran.out, ran
+        workspaces = [mount["Source"] for mount in box["Mounts"] if mount["Destination"] == "/workspace"]
+        assert "made" in os.listdir(workspaces[0]) and "note" not in os.listdir(workspaces[0])
+
+
+@pytest.mark.timeout(400)
+async def test_the_personal_agent_is_on_the_host_and_the_family_has_git_in_its_container(boxes: Sandboxes) -> None:
+    """As written; then with exec, to see that the container has what setupCommand installed."""
+    lab = {"channels": {"whatsapp": OPEN}, **boxes.lab()}
+    async with stage(block("10"), lab, ("whatsapp",), boxes.environ) as it:
+        try:
+            it.bridge.push("whatsapp", use("exec", command=TELL), peer="direct:+1555")
+            [(_, answer)] = await it.bridge.wait_sent(1)
+            assert it.routes() == [("personal", "default", "agent:personal:main")]
+            host = told(answer["text"])
+            assert (host["host"], host["first"]) == (socket.gethostname(), Path("/proc/1/comm").read_text().strip())
+            assert (host["pid"], host["net"]) == tuple(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net"))
+            for restart in range(3):
+                ran = await it.ask("agent", "--agent", "family", "-m", "hi")
+                assert (ran.code, ran.out) == (0, "echo: hi\n"), ran
+                assert {tool["name"] for tool in it.models.seen[-1].body["tools"]} == {"read"}
+                if restart < 2:
+                    assert await it.gateway.stop() == 0
+                    await it.gateway.start()
+            assert begun(it) == len(boxes.setups(it.gateway.state)) == 1
+            again = block("10").replace("install -y git curl", "install -y git curl less")
+            again = again.replace('["read"]', '["read", "exec"]').replace('["exec", "write"', '["write"')
+            (it.gateway.state / "founding.json5").write_text(again)
+            await it.logged("the new one is ready, the old one finishes", 200)
+            ran = await it.ask(
+                "agent", "--agent", "family", "-m", use("exec", command="git --version; curl -V; less -V; hostname")
+            )
+            assert "git version" in ran.out and "curl 7" in ran.out and "less 5" in ran.out, ran
+            assert boxes.only()["Id"][:12] in ran.out
+            assert begun(it) == len(boxes.setups(it.gateway.state)) == 2
+        finally:
+            await asyncio.to_thread(boxes.forget, it.gateway.state)
+
+
+def begun(it: Stage) -> int:
+    """How often the setupCommand has been run."""
+    return it.log().count("setupCommand of family begins")
 
 
 async def test_each_client_pays_with_its_own_key() -> None:

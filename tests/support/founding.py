@@ -39,9 +39,9 @@ class Stage:
     def log(self) -> str:
         return (self.gateway.state / "logs" / "openclaw.log").read_text()
 
-    async def logged(self, text: str) -> None:
+    async def logged(self, text: str, timeout: float = 10.0) -> None:
         """Until the log says so."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(timeout):
             while text not in self.log():
                 await asyncio.sleep(0.02)
 
@@ -58,11 +58,13 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(text: str, lab: dict[str, Any], bridged: tuple[str, ...] = ()) -> AsyncIterator[Stage]:
+async def stage(
+    text: str, lab: dict[str, Any], bridged: tuple[str, ...] = (), environ: dict[str, str] | None = None
+) -> AsyncIterator[Stage]:
     """`text` as written, `lab` laid over it; each channel of `bridged` is connected by the bridge."""
     with tempfile.TemporaryDirectory(prefix="ocb") as folder:
         socket = Path(folder) / "b.sock"
-        async with ModelApi() as models, Bridge(socket) as bridge, Gateway() as gateway:
+        async with ModelApi() as models, Bridge(socket) as bridge, Gateway(environ=environ) as gateway:
             channels = dict(lab.get("channels", {}))
             for name in bridged:
                 channels[name] = {**channels.get(name, {}), "bridge": {"socket": str(socket)}}
