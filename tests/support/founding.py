@@ -8,7 +8,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,16 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    text: str, lab: dict[str, Any], bridged: tuple[str, ...] = (), environ: dict[str, str] | None = None
+    text: str,
+    lab: dict[str, Any],
+    bridged: tuple[str, ...] = (),
+    environ: dict[str, str] | None = None,
+    prepare: Callable[[Path], None] = lambda state: None,
 ) -> AsyncIterator[Stage]:
-    """`text` as written, `lab` laid over it; each channel of `bridged` is connected by the bridge."""
+    """`text` as written, `lab` laid over it; each channel of `bridged` is connected by the bridge.
+
+    `prepare` gets the state folder before the gateway starts.
+    """
     with tempfile.TemporaryDirectory(prefix="ocb") as folder:
         socket = Path(folder) / "b.sock"
         async with ModelApi() as models, Bridge(socket) as bridge, Gateway(environ=environ) as gateway:
@@ -78,5 +85,6 @@ async def stage(
                     "models": {"providers": {"anthropic": provider}},
                 }
             )
+            prepare(gateway.state)
             await gateway.start()
             yield Stage(gateway, models, bridge)
