@@ -82,12 +82,16 @@ ToSupervisor = (
 
 
 class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One supervised process. Times are seconds since the epoch, 0 for "never"; `pid` 0 for "not running"."""
+    """One supervised process. Times are seconds since the epoch, 0 for "never".
+
+    `pid` is 0 for what does not run, and for what runs where pids mean nothing here: `where` names its container then.
+    """
 
     name: str
     kind: Literal["supervisor", "router", "cliproxy", "zygote", "worker"]
     state: str
     pid: int = 0
+    where: str = ""
     generation: int = 0
     agent: str = ""
     started_at: float = 0.0
@@ -95,6 +99,10 @@ class ProcessStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     restarts: int = 0
     reason: str = ""
     retry_at: float = 0.0
+
+    @property
+    def runs(self) -> bool:
+        return bool(self.pid or self.where)
 
 
 class GatewayStatus(_Message, frozen=True, kw_only=True):

@@ -117,12 +117,14 @@ class Child:
     def status(self) -> ProcessStatus:
         """What an operator may know."""
         state = self.policy
-        pid = int(self.handle.pid_text) if self.handle and self.handle.pid_text.isdigit() else 0
+        known = self.handle.pid_text if self.handle else ""
+        pid, where = (int(known), "") if known.isdigit() else (0, known)
         return ProcessStatus(
             name=self.name,
             kind=self.kind,
             state=state.state.value,
             pid=pid,
+            where=where,
             generation=self.body.generation,
             agent=self.agent,
             started_at=self._wall(state.started_at) if self.handle else 0.0,

@@ -62,7 +62,7 @@ def _lines(ctx: Context, gateway: Gateway, problem: str, running: c.GatewayStatu
     if running.config_problem:
         lines.append(f"Config problem: {running.config_problem}; the configuration it started with stays in force")
     workers = [one for one in running.processes if one.kind == "worker"]
-    up = sum(one.pid != 0 for one in workers)
+    up = sum(one.runs for one in workers)
     return [*lines, f"Listening: {running.host}:{port}", f"Workers: {up} of {len(workers)} running"]
 
 
@@ -74,7 +74,14 @@ def processes_table(running: c.GatewayStatus) -> str:
     """Every process, and why one is not well."""
     now = time.time()
     rows = [
-        [one.name, one.state, str(one.pid or "-"), output.age(one.started_at, now), str(one.restarts), one.reason]
+        [
+            one.name,
+            one.state,
+            str(one.pid or one.where or "-"),
+            output.age(one.started_at, now),
+            str(one.restarts),
+            one.reason,
+        ]
         for one in running.processes
     ]
     return output.table(["Process", "State", "Pid", "Started", "Restarts", "Reason"], rows)
@@ -109,6 +116,7 @@ def process_json(one: c.ProcessStatus) -> dict[str, Any]:
         "kind": one.kind,
         "state": one.state,
         "pid": one.pid or None,
+        "where": one.where or None,
         "generation": one.generation,
         "agent": one.agent or None,
         "startedAt": one.started_at or None,

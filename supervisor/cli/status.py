@@ -79,7 +79,7 @@ def _overview(ctx: Context, loaded: Loaded, running: c.GatewayStatus | None, rea
     ]
     if running:
         workers = [one for one in running.processes if one.kind == "worker"]
-        rows.append(["Workers", f"{sum(one.pid != 0 for one in workers)} of {len(workers)} running"])
+        rows.append(["Workers", f"{sum(one.runs for one in workers)} of {len(workers)} running"])
     if running and running.config_problem:
         rows.append(["Config problem", running.config_problem])
     return rows
