@@ -5,7 +5,6 @@ Telegram is the fake Bot API; WhatsApp, Discord and Slack come over a bridge tha
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -229,33 +228,31 @@ async def test_the_personal_agent_is_on_the_host_and_the_family_has_git_in_its_c
     """As written; then with exec, to see that the container has what setupCommand installed."""
     lab = {"channels": {"whatsapp": OPEN}, **boxes.lab()}
     async with stage(block("10"), lab, ("whatsapp",), boxes.environ) as it:
-        try:
-            it.bridge.push("whatsapp", use("exec", command=TELL), peer="direct:+1555")
-            [(_, answer)] = await it.bridge.wait_sent(1)
-            assert it.routes() == [("personal", "default", "agent:personal:main")]
-            host = told(answer["text"])
-            assert (host["host"], host["first"]) == (socket.gethostname(), Path("/proc/1/comm").read_text().strip())
-            assert (host["pid"], host["net"]) == tuple(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net"))
-            for restart in range(3):
-                ran = await it.ask("agent", "--agent", "family", "-m", "hi")
-                assert (ran.code, ran.out) == (0, "echo: hi\n"), ran
-                assert {tool["name"] for tool in it.models.seen[-1].body["tools"]} == {"read"}
-                if restart < 2:
-                    assert await it.gateway.stop() == 0
-                    await it.gateway.start()
-            assert begun(it) == len(boxes.setups(it.gateway.state)) == 1
-            again = block("10").replace("install -y git curl", "install -y git curl less")
-            again = again.replace('["read"]', '["read", "exec"]').replace('["exec", "write"', '["write"')
-            (it.gateway.state / "founding.json5").write_text(again)
-            await it.logged("the new one is ready, the old one finishes", 200)
-            ran = await it.ask(
-                "agent", "--agent", "family", "-m", use("exec", command="git --version; curl -V; less -V; hostname")
-            )
-            assert "git version" in ran.out and "curl 7" in ran.out and "less 5" in ran.out, ran
-            assert boxes.only()["Id"][:12] in ran.out
-            assert begun(it) == len(boxes.setups(it.gateway.state)) == 2
-        finally:
-            await asyncio.to_thread(boxes.forget, it.gateway.state)
+        boxes.states.append(it.gateway.state)
+        it.bridge.push("whatsapp", use("exec", command=TELL), peer="direct:+1555")
+        [(_, answer)] = await it.bridge.wait_sent(1)
+        assert it.routes() == [("personal", "default", "agent:personal:main")]
+        host = told(answer["text"])
+        assert (host["host"], host["first"]) == (socket.gethostname(), Path("/proc/1/comm").read_text().strip())
+        assert (host["pid"], host["net"]) == tuple(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "net"))
+        for restart in range(3):
+            ran = await it.ask("agent", "--agent", "family", "-m", "hi")
+            assert (ran.code, ran.out) == (0, "echo: hi\n"), ran
+            assert {tool["name"] for tool in it.models.seen[-1].body["tools"]} == {"read"}
+            if restart < 2:
+                assert await it.gateway.stop() == 0
+                await it.gateway.start()
+        assert begun(it) == len(boxes.setups(it.gateway.state)) == 1
+        again = block("10").replace("install -y git curl", "install -y git curl less")
+        again = again.replace('["read"]', '["read", "exec"]').replace('["exec", "write"', '["write"')
+        (it.gateway.state / "founding.json5").write_text(again)
+        await it.logged("the new one is ready, the old one finishes", 200)
+        ran = await it.ask(
+            "agent", "--agent", "family", "-m", use("exec", command="git --version; curl -V; less -V; hostname")
+        )
+        assert "git version" in ran.out and "curl 7" in ran.out and "less 5" in ran.out, ran
+        assert boxes.only()["Id"][:12] in ran.out
+        assert begun(it) == len(boxes.setups(it.gateway.state)) == 2
 
 
 def begun(it: Stage) -> int:

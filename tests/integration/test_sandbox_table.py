@@ -236,18 +236,15 @@ SPY = """
 
 
 async def test_agents_that_share_a_container_are_strangers_in_it_and_tenants_have_one_each(boxes: Sandboxes) -> None:
-    boxes = Sandboxes(boxes.engine)
-    lab = boxes.lab()
-    lab["agents"]["defaults"]["sandbox"] |= {"mode": "all", "scope": "shared"}
-    async with stage(json.dumps(SHARED), lab, environ=boxes.environ) as it:
-        try:
-            await strangers(Table(it, boxes))
+    with sandboxes_on(boxes.engine) as own:
+        lab = own.lab()
+        lab["agents"]["defaults"]["sandbox"] |= {"mode": "all", "scope": "shared"}
+        async with stage(json.dumps(SHARED), lab, environ=own.environ) as it:
+            await strangers(Table(it, own))
             valid = await it.ask("config", "validate")
             ignored = "sandbox.docker: ignored because the scope is shared: env, memory (agent ann)"
             assert valid.code == 0 and ignored in valid.out + valid.err, valid
             assert ignored in it.log()
-        finally:
-            await asyncio.to_thread(boxes.close)
 
 
 async def strangers(table: Table) -> None:

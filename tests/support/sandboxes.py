@@ -27,6 +27,8 @@ class Sandboxes:
         self.engine = engine
         self.prefix = f"oc{secrets.token_hex(4)}-"
         self.environ = {"DOCKER_HOST": engine.host}
+        #: State folders of gateways with a setupCommand.
+        self.states: list[Path] = []
         self._client = engine.client()
 
     def docker(self, **more: Any) -> dict[str, Any]:
@@ -58,19 +60,12 @@ class Sandboxes:
         labels = [f"openclaw.owner={owner_of(state)}", SETUP]
         return [one["RepoTags"][0] for one in self._client.images(filters={"label": labels}) if one["RepoTags"]]
 
-    def forget(self, state: Path) -> None:
-        """Remove those images, their containers first."""
-        self.clear()
-        for name in self.setups(state):
-            self._client.remove_image(name, force=True)
-
-    def clear(self) -> None:
-        """Remove the containers with whatever runs in them."""
+    def close(self) -> None:
+        """Remove the containers, and the images of gateways in `states`. Their gateways must have ended."""
         for one in self._client.containers(all=True, filters={"name": f"^/{self.prefix}"}):
             self._client.remove_container(one["Id"], force=True, v=True)
-
-    def close(self) -> None:
-        self.clear()
+        for name in [name for state in self.states for name in self.setups(state)]:
+            self._client.remove_image(name, force=True)
         self._client.close()
 
 
