@@ -7,6 +7,7 @@ Linux only (prctl(2)). Nothing here raises for a kernel that lacks a feature exc
 from __future__ import annotations
 
 import ctypes
+import errno
 import faulthandler
 import os
 import signal
@@ -45,6 +46,18 @@ def die_with_parent(expected_ppid: int) -> None:
 def become_subreaper() -> None:
     """Orphaned descendants become our children instead of init's (PR_SET_CHILD_SUBREAPER). Raises OSError."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def adopt_orphans() -> None:
+    """The same, except where no process can: the kernel of an older gVisor answers EINVAL, and orphans are its init's.
+
+    Only for whoever lives in a container, whose end is their end at the latest. Raises OSError for anything else.
+    """
+    try:
+        become_subreaper()
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def set_title(title: str) -> None:

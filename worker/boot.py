@@ -26,7 +26,7 @@ from protocol import log as logs
 from protocol.errors import ProtocolViolation
 from protocol.messages import PROTOCOL_VERSION, WorkerBoot, supervisor_to_worker
 from protocol.pipe import FrameReader, PipeClosed, receive_blocking
-from protocol.process import become_subreaper, die_with_parent, dump_stacks_on_signal, set_title
+from protocol.process import adopt_orphans, die_with_parent, dump_stacks_on_signal, set_title
 from protocol.slices import WorkerSlice
 from worker import prompt, walls
 from worker.agent import Agent, conversation_keep
@@ -91,7 +91,7 @@ def lock_down() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_NO_NEW_PRIVS)")
-    become_subreaper()
+    adopt_orphans()
     _scrub(os.environ)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)

@@ -24,7 +24,7 @@ from typing import NoReturn
 from protocol.errors import ProtocolViolation
 from protocol.messages import ZygoteEnded, ZygoteReady, ZygoteSignal, ZygoteSpawn, ZygoteSpawned, supervisor_to_zygote
 from protocol.pipe import FrameReader, PipeClosed, send_blocking
-from protocol.process import become_subreaper, die_with_parent, set_title
+from protocol.process import adopt_orphans, die_with_parent, set_title
 from worker.zygote import preload
 
 #: The supervisor's socket, as the container sees it.
@@ -63,7 +63,7 @@ def protect() -> None:
     os.umask(0o077)
     if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
-    become_subreaper()
+    adopt_orphans()
 
 
 class Launcher:
@@ -126,7 +126,10 @@ class Launcher:
                 os.kill(-1, signal.SIGKILL)
 
     def _end_orphans(self) -> None:
-        """Another worker of the same user lives on: only those go whose parent has become us."""
+        """Another worker of the same user lives on: only those go whose parent has become us.
+
+        With a kernel that lets us adopt nobody (gVisor) they go with the user's last worker.
+        """
         for _ in range(_ROUNDS):
             orphans = _children() - self._workers.keys()
             if not orphans:

@@ -2,6 +2,9 @@
 
 It lies in the folder that is mounted into that container and into no other, only the container's user may connect, and
 who connects is looked at: its user and its control group are told by the kernel (SO_PEERCRED, unix(7)), not by itself.
+
+A runtime with a kernel of its own (`docker.runtime`, such as gVisor's) connects on behalf of the process, through a
+helper outside of the container that is root.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Collection
 from pathlib import Path
 
 from supervisor.sandbox.spec import BOOT_SOCKET, ContainerSpec
@@ -26,7 +30,7 @@ class BootSocket:
 
     def __init__(self, spec: ContainerSpec) -> None:
         """Raises SpawnError when the folder cannot be used."""
-        self._uid = spec.uid
+        self._uids = {spec.uid, 0} if spec.docker.get("runtime") else {spec.uid}
         self._path = Path(spec.boot_folder) / BOOT_SOCKET
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -48,7 +52,7 @@ class BootSocket:
         loop = asyncio.get_running_loop()
         while True:
             found, _ = await loop.sock_accept(self._sock)
-            if is_of(found, self._uid, container_id):
+            if is_of(found, self._uids, container_id):
                 return found
             found.close()
 
@@ -67,10 +71,10 @@ class BootSocket:
         self._sock.listen(4)
 
 
-def is_of(sock: socket.socket, uid: int, container_id: str) -> bool:
-    """Whether the peer is that user, and in that container as far as /proc tells."""
+def is_of(sock: socket.socket, uids: Collection[int], container_id: str) -> bool:
+    """Whether the peer is one of these users, and in that container as far as /proc tells."""
     pid, peer, _ = _CRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CRED.size))
-    if peer != uid:
+    if peer not in uids:
         return False
     try:
         groups = Path(f"/proc/{pid}/cgroup").read_text()

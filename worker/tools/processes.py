@@ -8,6 +8,7 @@ Ending a command ends all of these.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -73,8 +74,9 @@ class Command:
         self._out = child.stdout
         os.set_blocking(self._out.fileno(), False)
         self._loop.add_reader(self._out.fileno(), self._on_output)
-        self._pidfd = os.pidfd_open(child.pid)
-        self._loop.add_reader(self._pidfd, self._on_end)
+        self._pidfd = _pidfd(child.pid)
+        if self._pidfd >= 0:
+            self._loop.add_reader(self._pidfd, self.look)
 
     def __repr__(self) -> str:
         return f"Command({self.pid}, {self.ended.result() if self.ended.done() else 'running'})"
@@ -107,11 +109,16 @@ class Command:
             self._loop.remove_reader(self._out.fileno())
             self.silent.set()
 
-    def _on_end(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
-        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        assert found is not None
+    def look(self) -> None:
+        """Whether it has ended: at once where the kernel tells of it by a pidfd, else at each SIGCHLD."""
+        if self.ended.done():
+            return
+        found = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None:
+            return
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
         self.ended.set_result(found.si_status if found.si_code == os.CLD_EXITED else -found.si_status)
         self._be_over()
 
@@ -162,7 +169,9 @@ class Processes:
             self.reap()
 
     def reap(self) -> None:
-        """Take the exit status of adopted orphans, so that no zombies gather."""
+        """At SIGCHLD: see which commands have ended, and take the exit status of adopted orphans."""
+        for command in self._running.values():
+            command.look()
         for pid in self._strangers():
             with suppress(ChildProcessError):
                 os.waitpid(pid, os.WNOHANG)
@@ -197,6 +206,16 @@ class Processes:
     def _strangers(self) -> set[int]:
         """Children that are nobody's command: adopted orphans."""
         return children() - self._running.keys() if self._adopts else set()
+
+
+def _pidfd(pid: int) -> int:
+    """-1 where the kernel has no such thing (gVisor's)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+        return -1
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, Any]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -128,6 +130,24 @@ async def test_what_was_left_running_is_ended_and_said(tool: ExecTool) -> None:
     pid, _, ending = result.text.partition("\n\n")
     assert ending == "(What the command left running was ended)"
     await until(lambda: not alive(int(pid)))
+
+
+async def test_where_the_kernel_has_no_pidfd_a_command_ends_by_the_signal_of_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_pidfd(pid: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", no_pidfd)
+    processes = Processes()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, processes.reap)
+    tool = ExecTool(FileAccess(tmp_path), processes, ENVIRON, 30)
+    try:
+        first, second = await asyncio.gather(run(tool, "echo x; exit 3"), run(tool, "sleep 0.05; echo y"))
+        assert (first.text, second.text) == ("x\n\n(Command exited with code 3)", "y")
+        assert "timed out" in (await run(tool, "sleep 30", timeout=0.1)).text
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)
 
 
 async def test_a_daemon_that_holds_the_output_does_not_hold_up_the_turn(tool: ExecTool) -> None:
