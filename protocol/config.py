@@ -188,10 +188,12 @@ class Sandbox(Section, frozen=True, kw_only=True):
 class AgentLimits(Section, frozen=True, kw_only=True):
     """`limits`, at defaults and per agent: what all processes of an agent on the host may use together. Ours.
 
-    `memory` in bytes or as `512m`, `2g`; `cpus` in processors. 0 is no limit.
+    `memory` in bytes or as `512m`, `2g`; `cpus` in processors; `disk`, written as `memory` is, is what the agent's
+    folders may hold. 0 is no limit.
     """
 
     memory: Natural | Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$")] | None = None
+    disk: Natural | Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$")] | None = None
     pids: Natural | None = None
     cpus: Annotated[float, msgspec.Meta(ge=0)] | None = None
 

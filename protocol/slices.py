@@ -134,10 +134,12 @@ class Walls(_Slice, frozen=True, kw_only=True):
 class Limits(_Slice, frozen=True, kw_only=True):
     """What all processes of one agent on the host may use together. `memory` in bytes, `cpus` in processors; 0: none.
 
-    `shares` is its weight against others when processors are short (cpu.shares, 1024 for an ordinary process).
+    `shares` is its weight against others when processors are short (cpu.shares, 1024 for an ordinary process). `disk`,
+    in bytes, is what its folders may hold, also those of its sandboxes.
     """
 
     memory: int = 0
+    disk: int = 0
     pids: int = 0
     cpus: float = 0.0
     shares: int = 0

@@ -17,9 +17,11 @@ from protocol.sandbox import HOST, Seat
 from supervisor import life
 from supervisor.bodies import WorkerBody
 from supervisor.child import Child, Office
+from supervisor.disk_usage import Home
 from supervisor.life import State
 from supervisor.plan import Plan
 from supervisor.spawners.base import Spawner
+from supervisor.uids import is_ours
 from supervisor.workerplan import WorkerPlan
 
 #: Up to so many agents have their worker started at once; with more, each worker starts with its first message.
@@ -181,6 +183,22 @@ class Fleet:
                 child.body.drain()
             elif child.state is State.QUARANTINED:
                 self._tell_trouble(child)
+
+    # --- who harms others ---
+
+    def bar(self, agent: str, reason: str) -> None:
+        """Its workers end at once and are kept in quarantine; to be said again as long as that holds."""
+        for child in [child for bench in self._of(agent) for child in bench.children]:
+            child.post(life.Barred(reason))
+
+    def homes(self) -> dict[str, Home]:
+        """What is each agent's on the disks of this machine."""
+        found: dict[str, Home] = {}
+        for seat, bench in self._benches.items():
+            plan, known = bench.plan, found.get(seat.agent, Home())
+            uid = plan.uid if is_ours(plan.uid) else 0
+            found[seat.agent] = Home(folders=known.folders | plan.written, uid=uid, limit=plan.limits.disk)
+        return found
 
     # --- replacing ---
 

@@ -58,7 +58,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class ChildState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the policy knows of one child. Times are on the caller's clock, `inf` for "never".
 
-    `failures` are the times of crashes in the window, `restarts` counts starts after the first one.
+    `failures` are the times of crashes in the window, `restarts` counts starts after the first one. `barred`: its end
+    puts it into quarantine.
     """
 
     settings: Settings = Settings()
@@ -73,6 +74,7 @@ class ChildState(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     killed: bool = False
     again: bool = False
+    barred: bool = False
 
     @property
     def restarts(self) -> int:
@@ -160,9 +162,18 @@ class Misbehaved(_Event, frozen=True):
     reason: str
 
 
-Event = Want | Unwant | StopNow | Renew | Started | SpawnFailed | ReadySaid | Tick | Exited | Silent | Misbehaved
+class Barred(_Event, frozen=True):
+    """It harms others, and must not run before `hold` seconds from now. Said again as long as it holds."""
+
+    reason: str
+    hold: float = 10.0
+
+
+Event = (
+    Want | Unwant | StopNow | Renew | Started | SpawnFailed | ReadySaid | Tick | Exited | Silent | Misbehaved | Barred
+)
 EVENTS: tuple[type[Event], ...] = (
-    Want, Unwant, StopNow, Renew, Started, SpawnFailed, ReadySaid, Tick, Exited, Silent, Misbehaved
+    Want, Unwant, StopNow, Renew, Started, SpawnFailed, ReadySaid, Tick, Exited, Silent, Misbehaved, Barred
 )  # fmt: skip
 
 

@@ -14,7 +14,8 @@ affected. Exit code 78 (EX_CONFIG, sysexits.h) means that trying again cannot he
 the configuration has changed.
 
 A child that is alive but useless (silent, breaking the protocol, not ready in time) is FAILING: it is asked for its
-stacks where that can tell something, killed with its whole process group, and its end counts as a crash.
+stacks where that can tell something, killed with its whole process group, and its end counts as a crash. One that harms
+others (Barred) is killed likewise and QUARANTINED at once, and longer as long as Barred is said again.
 
 A child that is wanted no more is DRAINING (finishes what it does, `drain_for`), then STOPPING (SIGTERM, `stop_for`),
 then killed. When it is wanted again meanwhile, `again` is remembered and it is started anew once it has ended: there
@@ -36,6 +37,7 @@ from supervisor.life import (
     SERVING,
     Action,
     AskDrain,
+    Barred,
     ChildState,
     DumpStacks,
     Event,
@@ -72,7 +74,8 @@ def _never(child: ChildState, event: Event, now: float) -> Step:
 
 
 def _spawn(child: ChildState, event: Event, now: float) -> Step:
-    child = replace(child, state=State.SPAWNING, wake_at=inf, killed=False, again=False, starts=child.starts + 1)
+    child = replace(child, state=State.SPAWNING, wake_at=inf, killed=False, again=False, barred=False)
+    child = replace(child, starts=child.starts + 1)
     return child, (Spawn(),)
 
 
@@ -117,6 +120,30 @@ def _misbehaved(child: ChildState, event: Event, now: float) -> Step:
     assert isinstance(event, Misbehaved)
     child = replace(child, state=State.FAILING, reason=event.reason)
     return _kill(child, Report("warn", f"{event.reason}; it is killed"), now)
+
+
+def _barred(child: ChildState, event: Event, now: float) -> Step:
+    assert isinstance(event, Barred)
+    child = replace(child, state=State.FAILING, reason=event.reason, barred=True)
+    return _kill(child, Report("warn", f"{event.reason}; it is killed"), now)
+
+
+def _barred_dying(child: ChildState, event: Event, now: float) -> Step:
+    """It is being killed already; when to do that again stays as it was."""
+    assert isinstance(event, Barred)
+    return replace(child, reason=event.reason, barred=True), ()
+
+
+def _barred_resting(child: ChildState, event: Event, now: float) -> Step:
+    assert isinstance(event, Barred)
+    return _quarantine(child, event.reason, max(child.settings.quarantine, event.hold), now)
+
+
+def _held(child: ChildState, event: Event, now: float) -> Step:
+    assert isinstance(event, Barred)
+    if child.wake_at == inf:
+        return child, ()
+    return replace(child, reason=event.reason, wake_at=max(child.wake_at, now + event.hold)), ()
 
 
 def _kill(child: ChildState, report: Report | None, now: float) -> Step:
@@ -200,6 +227,8 @@ def _ended(child: ChildState, event: Event, now: float) -> Step:
         return replace(child, state=State.STOPPED, wake_at=inf), (Report("debug", "rests"),)
     if clean and child.state is State.STABLE:
         return _spawn(child, event, now)
+    if child.barred:
+        return _quarantine(child, child.reason, child.settings.quarantine, now)
     if event.exit.code == EX_CONFIG and not event.exit.signal:
         return _quarantine(child, f"{event.exit}: its configuration is wrong", inf, now)
     return _crashed(child, _why(child, event.exit), event.jitter, now)
@@ -243,36 +272,36 @@ Cell = Callable[[ChildState, Event, float], Step]
 
 #: States × EVENTS. Read a row as: what this state does when …
 #   Want       Unwant           StopNow       Renew    Started            SpawnFailed
-#   ReadySaid  Tick             Exited        Silent   Misbehaved
+#   ReadySaid  Tick             Exited        Silent   Misbehaved         Barred
 TABLE: dict[State, tuple[Cell, ...]] = {
     State.STOPPED: (
         _spawn, _same, _same, _renew, _never, _never,
-        _same, _same, _never, _same, _same),
+        _same, _same, _never, _same, _same, _same),
     State.SPAWNING: (
         _same, _kill_unborn, _kill_unborn, _renew, _started, _spawn_failed,
-        _same, _same, _never, _same, _same),
+        _same, _same, _never, _same, _same, _same),
     State.STARTING: (
         _same, _term, _kill_now, _renew, _never, _never,
-        _ready, _late, _ended, _silent, _misbehaved),
+        _ready, _late, _ended, _silent, _misbehaved, _barred),
     State.READY: (
         _same, _drain, _kill_now, _renew, _never, _never,
-        _same, _stable, _ended, _silent, _misbehaved),
+        _same, _stable, _ended, _silent, _misbehaved, _barred),
     State.STABLE: (
         _same, _drain, _kill_now, _renew, _never, _never,
-        _same, _same, _ended, _silent, _misbehaved),
+        _same, _same, _ended, _silent, _misbehaved, _barred),
     State.FAILING: (
         _same, _give_up_killing, _kill_now, _renew, _never, _never,
-        _same, _kill_when_due, _ended, _same, _misbehaved),
+        _same, _kill_when_due, _ended, _same, _misbehaved, _barred_dying),
     State.BACKOFF: (
         _same, _forget, _forget, _retry, _never, _never,
-        _same, _due, _never, _same, _same),
+        _same, _due, _never, _same, _same, _barred_resting),
     State.QUARANTINED: (
         _same, _forget, _forget, _retry, _never, _never,
-        _same, _due, _never, _same, _same),
+        _same, _due, _never, _same, _same, _held),
     State.DRAINING: (
         _recall, _dismiss, _kill_now, _renew, _never, _never,
-        _same, _drained_too_long, _ended_as_asked, _give_up_killing, _give_up_killing),
+        _same, _drained_too_long, _ended_as_asked, _give_up_killing, _give_up_killing, _give_up_killing),
     State.STOPPING: (
         _recall, _dismiss, _kill_now, _renew, _started_too_late, _ended_as_asked,
-        _same, _kill_when_due, _ended_as_asked, _same, _same),
+        _same, _kill_when_due, _ended_as_asked, _same, _same, _same),
 }  # fmt: skip

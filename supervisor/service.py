@@ -36,6 +36,7 @@ from supervisor.config.version import VERSION
 from supervisor.config.walls import weaknesses
 from supervisor.config.watch import Watch
 from supervisor.control import ControlServer, Say
+from supervisor.disk_guard import DiskGuard
 from supervisor.fleet import Fleet
 from supervisor.ground import survey
 from supervisor.life import State
@@ -126,6 +127,7 @@ class Service:
             elevated.AuditLog(paths.logs / "audit.jsonl"), paths, self._home_of, self._programs.tell_router,
             self._tasks, journal, self._sweeper.soon,
         )  # fmt: skip
+        self._disk = DiskGuard(paths.state, self._fleet.homes, self._fleet.bar, self._warn)
         self._sandboxes = SandboxDesk(
             paths, self._engine, lambda: self._plan, self._fleet.children, self._fleet.start,
             self._boxes.remove, self._fleet.hear, gate.admit,
@@ -162,6 +164,7 @@ class Service:
         self._journal.log("info", "gateway", f"log file: {self._plan.log_file}")
         self._tasks.start(self._applier.keep_copy(), "copy of the configuration")
         self._tasks.start(self._reloader.run(), "config watch")
+        self._tasks.start(self._disk.run(), "free space")
         self._tasks.start(housekeeping.prune(self._boxes, lambda: self._plan), "old containers")
         self._journal.log("info", "gateway", "ready", seconds=round(time.time() - self._started_at, 3))
         if self._options.print_url or sys.stdout.isatty():

@@ -51,7 +51,10 @@ class AgentPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """One worker. `folders` are made for it before its container is, that of its link last."""
+    """One worker. `folders` are made for it before its container is, that of its link last.
+
+    In a container the engine sets the limits, but for that of the disk.
+    """
 
     seat: Seat
     slice: WorkerSlice
@@ -62,6 +65,13 @@ class WorkerPlan(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     container: ContainerSpec | None = None
     folders: tuple[Folder, ...] = ()
+
+    @property
+    def written(self) -> frozenset[str]:
+        """The folders of this machine that it writes to."""
+        if self.container is None:
+            return frozenset((self.slice.workspace, self.slice.sessions))
+        return frozenset(folder.path for folder in self.folders if not folder.is_link)
 
 
 class Cutter:
@@ -124,7 +134,7 @@ class Cutter:
         uid, gid = self._user(agent)
         return WorkerPlan(
             seat=seat, slice=box.inside(told), link=link, uid=uid, gid=gid, container=self._container(agent, box, key),
-            folders=box.folders(),
+            folders=box.folders(), limits=Limits(disk=agent.limits.disk),
         )  # fmt: skip
 
     def _container(self, agent: AgentPlan, box: _Box, key: str) -> ContainerSpec:

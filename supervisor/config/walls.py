@@ -104,6 +104,7 @@ def limits_for(ground: Ground, own: AgentLimits | None, shared: AgentLimits | No
     own, shared = own or AgentLimits(), shared or AgentLimits()
     return Limits(
         memory=_bytes(_first(own.memory, shared.memory, ground.memory // 2)),
+        disk=_bytes(_first(own.disk, shared.disk, 0)),
         pids=_first(own.pids, shared.pids, MAX_PROCESSES),
         cpus=_first(own.cpus, shared.cpus, 0.0),
         shares=CPU_SHARES,

@@ -97,6 +97,7 @@ PURE = (
     "supervisor.config.sandbox_check",
     "supervisor.config.tool_paths",
     "supervisor.config.walls",
+    "supervisor.disk_rules",
     "supervisor.policy",
     "supervisor.sandbox.profile",
     "worker.llm.sse",

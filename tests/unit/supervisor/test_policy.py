@@ -16,6 +16,7 @@ from supervisor.life import (
     EX_CONFIG,
     Action,
     AskDrain,
+    Barred,
     ChildState,
     DumpStacks,
     Event,
@@ -53,6 +54,7 @@ SAMPLES: dict[type[Event], Event] = {
     Exited: CRASH,
     Silent: Silent(),
     Misbehaved: Misbehaved("nonsense"),
+    Barred: Barred("too much"),
 }
 
 
@@ -197,6 +199,24 @@ def test_a_child_that_breaks_the_protocol_is_killed_at_once() -> None:
     assert (child.state, child.reason, done) == (State.FAILING, "said nonsense", [Kill()])
 
 
+def test_a_child_that_harms_others_is_killed_and_quarantined_at_once() -> None:
+    child, done = play(Barred("filled the disk"), child=ChildState(state=State.STABLE))
+    assert (child.state, done) == (State.FAILING, [Kill()])
+    child, _ = play(Exited(Exit(signal=9)), child=child)
+    assert (child.state, child.reason, child.wake_at) == (State.QUARANTINED, "filled the disk", 1060.0)
+    assert play(Barred("filled the disk"), child=ChildState(state=State.BACKOFF))[0].state is State.QUARANTINED
+
+
+def test_a_barred_child_is_not_tried_again_before_it_is_barred_no_more() -> None:
+    held = ChildState(state=State.QUARANTINED, wake_at=1001.0)
+    assert play(0.5, Barred("x", 10.0), 9.0, Tick(), child=held)[1] == []
+    assert play(0.5, Barred("x", 10.0), 10.0, Tick(), child=held)[1] == [Spawn()]
+    broken = replace(held, wake_at=inf, reason="its configuration is wrong")
+    assert play(Barred("x"), child=broken)[0] == broken
+    after = play(Barred("x"), Exited(Exit()), 60.0, Tick(), child=ChildState(state=State.READY))[0]
+    assert play(Started(), CRASH, child=after)[0].state is State.BACKOFF
+
+
 def test_a_process_that_does_not_die_is_killed_again_and_again() -> None:
     _, done = play(Misbehaved("x"), 5.0, Tick(), 5.0, Tick(), child=ChildState(state=State.READY))
     assert done == [Kill(), Kill(), Kill()]
@@ -251,7 +271,7 @@ def test_what_the_operator_reads_says_what_happens_next() -> None:
 
 CHOICES = st.lists(
     st.tuples(
-        st.sampled_from(["want", "unwant", "stop", "renew", "process", "ready", "end", "silent", "bad", "time"]),
+        st.sampled_from(["want", "unwant", "stop", "renew", "process", "ready", "end", "silent", "bad", "bar", "time"]),
         st.floats(0, 100),
         st.integers(0, 255),
     ),
@@ -299,6 +319,8 @@ class World:
                 self.post(Silent())
             case "bad":
                 self.post(Misbehaved("x"))
+            case "bar":
+                self.post(Barred("x"))
             case "time":
                 self.now = min(self.now + seconds, max(self.child.wake_at, self.now))
                 self.post(Tick())
