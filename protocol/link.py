@@ -25,8 +25,9 @@ from protocol.codec import encode
 from protocol.errors import OpenClawError
 from protocol.messages import MAX_WORKER_MESSAGE
 
-#: Messages taken from one socket before other callbacks get a turn.
-_DRAIN = 200
+#: Messages, and bytes, taken from one socket at once. Where there are more, that socket waits for so many seconds: who
+#: floods is read at a steady pace, and everybody else is read in between as if nothing were.
+_DRAIN, _DRAIN_BYTES, _PAUSE = 50, 256 * 1024, 0.005
 #: Messages waiting in one direction; the credit of an agent is far below it.
 _HIGH_WATER = 1000
 #: Messages of one worker that the router holds unread: with MAX_WORKER_MESSAGE this bounds its memory.
@@ -59,12 +60,19 @@ class _Reader:
         self._on_frames = on_frames
         self._loop = asyncio.get_running_loop()
         self._again: asyncio.Handle | None = None
-        self._loop.add_reader(socket.fileno(), self.drain)
+        self._loop.add_reader(socket.fileno(), self._on_readable)
         self.nudge()
+
+    def _on_readable(self) -> None:
+        if self._again is None:
+            self.drain()
+        elif not self.socket.closed:
+            self.socket.get(zmq.EVENTS)  # it takes the signal from the descriptor, which would call us again at once
 
     def drain(self) -> None:
         self._again = None
-        for _ in range(_DRAIN):
+        messages, size = 0, 0
+        while messages < _DRAIN and size < _DRAIN_BYTES:
             if self.socket.closed:
                 return
             try:
@@ -72,12 +80,17 @@ class _Reader:
             except zmq.Again:
                 return
             self._on_frames(frames)
-        self.nudge()
+            messages, size = messages + 1, size + len(frames[-1])
+        if self._is_readable():
+            self._again = self._loop.call_later(_PAUSE, self.drain)
 
     def nudge(self) -> None:
         """Look at the socket again soon; needed after every send, since a send may swallow the edge."""
-        if self._again is None and not self.socket.closed and int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN:
+        if self._again is None and self._is_readable():
             self._again = self._loop.call_soon(self.drain)
+
+    def _is_readable(self) -> bool:
+        return not self.socket.closed and bool(int(self.socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
     def close(self) -> None:
         if self._again is not None:
@@ -154,10 +167,12 @@ class RouterLinks:
         secret: str,
         worker_public: str,
         on_message: Callable[[int, bytes], None],
+        on_stranger: Callable[[bytes], None] = lambda name: None,
     ) -> AgentSocket:
         """Bind one agent's socket; `on_message(generation, data)` is called for each frame of its worker.
 
-        `data` is not decoded yet: the caller decides what a violation means.
+        `data` is not decoded yet: the caller decides what a violation means. What comes under a name that no
+        generation has, or in several frames, goes to `on_stranger(name)`: whoever sent it has this worker's key.
         """
         domain = agent.encode()
         folder = Path(path).parent
@@ -183,6 +198,8 @@ class RouterLinks:
             generation, *rest = frames
             if generation.isdigit() and len(generation) <= 12 and len(rest) == 1:
                 on_message(int(generation), rest[0])
+            else:
+                on_stranger(generation)
 
         return AgentSocket(agent, _Reader(socket, receive), lambda: self._doorman.forbid(domain))
 

@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 UNANSWERED_PINGS = 3
 #: Frames of one worker a second and at once; a long one counts as one more for every FRAME_BYTES. A busy worker says
 #: some 2000 a second, and twenty mebibytes a second are read in a few hundredths of one.
-FRAME_RATE, FRAME_BURST, FRAME_BYTES = 5000.0, 20_000.0, 4096
+FRAME_RATE, FRAME_BURST, FRAME_BYTES = 5000.0, 10_000.0, 4096
+#: Frames under the number of a generation that is not expected: those of one that has just ended, or whose start we are
+#: told of in a moment.
+STRANGE_RATE, STRANGE_BURST = 10.0, 2000.0
 
 
 class WorkerHandler(Protocol):
@@ -54,6 +57,7 @@ class _Slot:
         self.link = link
         self.socket = socket
         self.generations: dict[int, _Generation] = {}
+        self.strange = Bucket(STRANGE_RATE, STRANGE_BURST, time.monotonic())
 
 
 class Workers:
@@ -146,6 +150,7 @@ class Workers:
             secret=link.router_secret,
             worker_public=link.worker_public,
             on_message=lambda generation, data: self._receive(seat, generation, data),
+            on_stranger=lambda name: self._all_misbehaved(seat, f"it speaks under the name {name[:32]!r}"),
         )
 
     def _close(self, seat: Seat) -> None:
@@ -159,8 +164,13 @@ class Workers:
         self.send(seat, number, m.Ping(n=self._ping))
 
     def _receive(self, seat: Seat, number: int, data: bytes) -> None:
-        generation = self._slots[seat].generations.get(number)
-        if generation is None or generation.refused:
+        slot = self._slots[seat]
+        generation = slot.generations.get(number)
+        if generation is None:
+            if not slot.strange.take(time.monotonic()):
+                self._all_misbehaved(seat, f"it speaks as generation {number}")
+            return
+        if generation.refused:
             return
         if not generation.frames.take(time.monotonic(), 1 + len(data) / FRAME_BYTES):
             self.misbehaved(seat, number, "it sends more than anybody could read")
@@ -169,6 +179,11 @@ class Workers:
             self._accept(seat, number, generation, m.worker_to_router.decode(data))
         except ProtocolViolation as error:
             self.misbehaved(seat, number, str(error))
+
+    def _all_misbehaved(self, seat: Seat, reason: str) -> None:
+        """Which of its generations it was cannot be told, but all of them are that agent's."""
+        for number in list(self._slots[seat].generations):
+            self.misbehaved(seat, number, reason)
 
     def _accept(self, seat: Seat, number: int, generation: _Generation, message: Any) -> None:
         match message:

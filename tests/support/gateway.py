@@ -32,7 +32,12 @@ def free_port() -> int:
 
 
 class Gateway:
-    """One gateway with its state folder. An async context manager: everything below it is killed at the end."""
+    """One gateway with its state folder. An async context manager: everything below it is killed at the end.
+
+    `command` may be replaced by one that starts another build of it.
+    """
+
+    command = GATEWAY
 
     def __init__(self, config: dict[str, Any] | None = None, environ: dict[str, str] | None = None) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="oc"))
@@ -84,7 +89,7 @@ class Gateway:
         With `terminal` its output is a terminal (kept in out.log), as when a person types the command.
         """
         log = self.home / "out.log"
-        command = [*GATEWAY, *options]
+        command = [*self.command, *options]
         if terminal:
             command = ["script", "-qefc", shlex.join(command), str(log)]
         with log.open("ab") if not terminal else open(os.devnull, "ab") as out:
