@@ -10,76 +10,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import psutil
 
 from protocol.config import Binding, Match, PeerMatch
+from tests.bench import sandbox
+from tests.bench.common import person, round_trip, stage, token
 from tests.bench.resolve import measure_routing
 from tests.support.gateway import Gateway
 from tests.support.model_api import ModelApi
 from tests.support.telegram_api import TelegramApi
 
-KEY = "sk-ant-bench-0123456789"
 WARM_UP, ROUNDS = 30, 200
 BURST = 600
-
-
-def token(agent: int) -> str:
-    return f"{7_100_000 + agent}:bench-token-of-agent-{agent:05d}-0123456789"
-
-
-def config(api: TelegramApi, models: ModelApi, agents: int) -> dict[str, Any]:
-    names = [f"a{number}" for number in range(agents)]
-    return {
-        "agents": {
-            "defaults": {"model": "anthropic/claude-sonnet-4-5"},
-            "list": [{"id": name, "apiKey": KEY} for name in names],
-        },
-        "bindings": [{"agentId": name, "match": {"channel": "telegram", "accountId": name}} for name in names],
-        "session": {"dmScope": "per-channel-peer"},
-        "channels": {
-            "telegram": {
-                "apiRoot": api.url,
-                "dmPolicy": "open",
-                "allowFrom": ["*"],
-                "accounts": {name: {"botToken": token(number)} for number, name in enumerate(names)},
-            }
-        },
-        "models": {"providers": {"anthropic": {"baseUrl": models.url}}},
-    }
-
-
-@contextlib.asynccontextmanager
-async def stage(agents: int) -> AsyncIterator[tuple[TelegramApi, ModelApi, Gateway]]:
-    async with TelegramApi() as api, ModelApi() as models, Gateway() as gateway:
-        for number in range(agents):
-            api.world.add_bot(token(number), f"bench{number}_bot")
-        gateway.write(config(api, models, agents))
-        yield api, models, gateway
-
-
-def person(agent: int, number: int = 0) -> int:
-    """A chat of this bot alone."""
-    return 1000 + agent * 100 + number
-
-
-async def round_trip(api: TelegramApi, agent: int) -> float:
-    """Seconds from the person's message to the bot's answer, both seen by the platform."""
-    world = api.world
-    count = len(world.sent(token(agent)))
-    started = time.perf_counter()
-    world.push_text(token(agent), chat=person(agent), user=person(agent), text="hello")
-    await world.wait_sent(count + 1, token(agent), timeout=20)
-    return time.perf_counter() - started
 
 
 async def latency(api: TelegramApi, agents: int) -> dict[str, float]:
@@ -172,6 +122,7 @@ def show(results: dict[str, Any]) -> None:
 
 
 async def run(sizes: list[int]) -> dict[str, Any]:
+    """The gateway without sandboxes."""
     results: dict[str, Any] = {"yardstick": await yardstick(), "gateway": []}
     for size in sizes:
         results["gateway"].append(await measure(size))
@@ -181,11 +132,15 @@ async def run(sizes: list[int]) -> dict[str, Any]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
-    arguments.add_argument("--agents", type=int, nargs="+", default=[1, 10, 50])
+    arguments.add_argument("part", nargs="?", choices=["gateway", "sandbox"], help="only this; both when left out")
+    arguments.add_argument("--agents", type=int, nargs="+", default=[1, 10, 50], help="sizes of the gateway's part")
     arguments.add_argument("--json", action="store_true", help="print the raw figures instead of the table")
     options = arguments.parse_args()
-    results = asyncio.run(run(options.agents))
-    print(json.dumps(results, indent=2)) if options.json else show(results)
+    if options.part != "sandbox":
+        results = asyncio.run(run(options.agents))
+        print(json.dumps(results, indent=2)) if options.json else show(results)
+    if options.part != "gateway":
+        sandbox.main(as_json=options.json)
 
 
 if __name__ == "__main__":
