@@ -19,8 +19,9 @@ from supervisor.config.walls import Owner
 #: Above anything that users, containers and systemd's dynamic users are given (uids and gids are 32 bits).
 BASE = 2_000_000_000
 MOST = 1_000_000
-#: CHOWN, DAC_OVERRIDE, KILL, SETGID, SETUID (capabilities(7)).
-_CAPABILITIES = (0, 1, 5, 6, 7)
+#: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, KILL, SETGID, SETUID (capabilities(7)). Without FSETID a link folder loses its
+#: setgid bit without a word, and no worker can open its socket.
+_CAPABILITIES = (0, 1, 3, 4, 5, 6, 7)
 
 
 class _Given(msgspec.Struct, frozen=True):
