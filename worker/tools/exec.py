@@ -21,6 +21,8 @@ from worker.tools.processes import Capture, Command, Processes
 MAX_COMMAND = 128 * 1024 - 1
 _MAX_TIMEOUT = 24 * 3600
 _SETPRIV = "/usr/bin/setpriv"
+#: A busy command gives way to its own worker and to everybody else's, also where no control group sees to that.
+_NICE = ("/usr/bin/nice", "-n", "5")
 _SHELLS = ("/bin/bash", "/usr/bin/bash", "/bin/sh")
 #: Variables that would make other programs of the worker's machine run somebody's code.
 _REFUSED = ("LD_", "DYLD_")
@@ -68,7 +70,11 @@ class ExecTool:
         self._processes = processes
         self._environ = {**environ, "OPENCLAW_SHELL": "exec"}
         self._timeout = timeout
-        self._shell = [*_dying_with_us(), next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh")]
+        self._shell = [
+            *_dying_with_us(),
+            *_giving_way(),
+            next((shell for shell in _SHELLS if os.path.exists(shell)), "/bin/sh"),
+        ]
 
     async def run(self, arguments: dict[str, Any], context: Context) -> ToolResult:
         wish = parse(arguments, _Arguments)
@@ -141,6 +147,10 @@ def _dying_with_us() -> list[str]:
     """A worker killed by SIGKILL cannot end its commands: the kernel ends the shell (setpriv(1), util-linux), and the
     next supervisor what the shell had started."""
     return [_SETPRIV, "--pdeathsig", "KILL"] if os.path.exists(_SETPRIV) else []
+
+
+def _giving_way() -> tuple[str, ...]:
+    return _NICE if os.path.exists(_NICE[0]) else ()
 
 
 def _allowed(env: Mapping[str, str]) -> dict[str, str]:

@@ -63,6 +63,10 @@ async def test_a_failure_says_how_it_ended(tool: ExecTool, command: str, text: s
     assert await run(tool, command) == ToolResult(text, is_error=True)
 
 
+async def test_commands_give_way_to_their_worker(tool: ExecTool) -> None:
+    assert await run(tool, "nice") == ToolResult(str(min(os.nice(0) + 5, 19)))
+
+
 async def test_a_command_sees_only_what_it_is_given(tool: ExecTool) -> None:
     os.environ["TEST_SECRET_OF_OURS"] = "x"
     try:
