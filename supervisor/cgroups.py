@@ -1,7 +1,8 @@
 """A control group for each agent on the host: its memory, processes and share of the processors, whatever it starts.
 
 One group per agent holds the limits; in it one for each of its workers, so that at a worker's end everything it started
-can be found and killed, also what left its session and stripped its environment. Version 2 is used where it was
+can be found and killed, also what left its session and stripped its environment. A gateway holds a lock on its groups
+as long as it lives (flock(2)), so the next one can tell which were left by a killed one. Version 2 is used where it was
 delegated to us (cgroups(7); systemd: `Delegate=yes`) or we are root, version 1 by hand where we may write to it.
 Without either, rlimits and the process group are what there is.
 """
@@ -9,6 +10,7 @@ Without either, rlimits and the process group are what there is.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import signal
@@ -19,6 +21,7 @@ from pathlib import Path
 from protocol.slices import Limits
 
 _CONTROLLERS = ("memory", "pids", "cpu")
+_PREFIX = "openclaw-"
 #: One period of the processor limit, in microseconds.
 _PERIOD = 100_000
 #: Rounds of killing what is in a group; nothing can be started in it meanwhile.
@@ -35,6 +38,7 @@ class Cgroups:
         self.version = version
         self.problem = ""
         self._roots = roots
+        self._locks = [lock for root in self.folders() if (lock := _lock(root, fcntl.LOCK_SH)) is not None]
 
     def __repr__(self) -> str:
         return f"Cgroups(version {self.version}, {sorted(self._roots)})"
@@ -44,9 +48,9 @@ class Cgroups:
         try:
             for controller, root in self._roots.items():
                 folder = root / agent
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 self._limit(controller, folder, limits)
-            group = Group([root / agent / str(pid) for root in self._folders()])
+            group = Group([root / agent / str(pid) for root in self.folders()])
             group.take(pid)
         except OSError as error:
             self.problem = f"no control group for agent {agent}: {error.strerror} ({error.filename})"
@@ -56,8 +60,8 @@ class Cgroups:
     def sweep(self) -> int:
         """Kill what is left of an earlier gateway of this state folder; returns how many processes that were."""
         gone = 0
-        for root in self._folders():
-            for folder in sorted(root.glob("*/*/"), reverse=True):
+        for root in self.folders():
+            for folder in sorted(root.glob("*/*/")):
                 group = Group([folder])
                 gone += group.kill()
                 group.remove()
@@ -65,13 +69,28 @@ class Cgroups:
                 _remove(folder)
         return gone
 
+    def tidy(self) -> int:
+        """Remove the groups of killed gateways whose state folders nobody starts again; returns how many those were.
+
+        Only those that nobody holds and in which nobody runs.
+        """
+        abandoned = {folder for root in self.folders() for folder in root.parent.glob(f"{_PREFIX}*/")}
+        return sum(_abandon(folder) for folder in abandoned.difference(self.folders()))
+
     def close(self) -> None:
         """All agents have ended: leave nothing behind."""
         self.sweep()
-        for root in self._folders():
+        for root in self.folders():
             _remove(root)
+        self.release()
 
-    def _folders(self) -> Iterable[Path]:
+    def release(self) -> None:
+        """They are nobody's any more."""
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def folders(self) -> Iterable[Path]:
+        """Where they are, once per hierarchy."""
         return dict.fromkeys(self._roots.values())
 
     def _limit(self, controller: str, folder: Path, limits: Limits) -> None:
@@ -144,7 +163,7 @@ def find(
     state: Path, cgroups: Path = Path("/proc/self/cgroup"), mounts: Path = Path("/proc/self/mounts")
 ) -> Cgroups | None:
     """The control groups we may use for this state folder; None for none."""
-    name = f"openclaw-{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{hashlib.sha256(str(state).encode()).hexdigest()[:12]}"
     try:
         own = _own_groups(cgroups.read_text())
         mounted = [line.split() for line in mounts.read_text().splitlines()]
@@ -199,6 +218,32 @@ def _make(mount: Path, own: str, name: str) -> Path | None:
             (base / name).mkdir(exist_ok=True)
             return base / name
     return None
+
+
+def _lock(folder: Path, how: int) -> int | None:
+    """The descriptor that holds a lock on this folder, None when it is not to be had."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, how | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        return None
+    return fd
+
+
+def _abandon(root: Path) -> bool:
+    """Whether this folder of groups was nobody's and is gone."""
+    if (lock := _lock(root, fcntl.LOCK_EX)) is None:
+        return False
+    try:
+        for folder in (*root.glob("*/*/"), *root.glob("*/")):
+            _remove(folder)
+        return _remove(root)
+    finally:
+        os.close(lock)
 
 
 def _own_groups(text: str) -> dict[str, str]:

@@ -330,8 +330,10 @@ class Service:
             self._warn(line)
         if (groups := cgroups.find(self._paths.state)) is None:
             self._journal.log("info", "supervisor", "no control groups here: agents have limits per process only")
-        elif gone := groups.sweep():
+            return None
+        if gone := groups.sweep():
             self._warn(f"ended {gone} processes of agents that a killed gateway had left running")
+        groups.tidy()
         return groups
 
     def _known_pids(self) -> set[int]:

@@ -67,3 +67,23 @@ def test_who_left_its_session_and_its_environment_is_swept_all_the_same(groups: 
     assert len(group.pids()) == 1
     assert groups.sweep() == 1
     assert group.pids() == set()
+
+
+def test_groups_of_a_killed_gateway_are_removed_and_those_of_a_living_one_are_not(
+    groups: Cgroups, tmp_path: Path
+) -> None:
+    living, killed = find(tmp_path / "living"), find(tmp_path / "killed")
+    assert living is not None and killed is not None
+    process = start("sleep 300")
+    for one in (living, killed):
+        group = one.enter("main", process.pid, Limits(pids=20))
+        assert group is not None
+    kept, left = list(living.folders()), list(killed.folders())
+    process.kill()
+    process.communicate()
+    killed.release()
+    groups.tidy()
+    assert all(folder.is_dir() for folder in kept)
+    assert not any(folder.exists() for folder in left)
+    living.close()
+    assert not any(folder.exists() for folder in kept)
