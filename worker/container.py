@@ -11,13 +11,19 @@ is root with three capabilities, and each worker loses them all with its user be
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    # A worker speaks through unix sockets only, and asyncio and aiohttp do without TLS where there is none: otherwise
+    # every start reads the machine's certificates, which takes about as long as all the rest of it, and 2.6 MB.
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+
 import contextlib
 import ctypes
 import os
 import select
 import signal
 import socket
-import sys
 import traceback
 from typing import NoReturn
 
@@ -44,8 +50,7 @@ def main() -> int:
     try:
         protect()
         preload()
-        pipe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        pipe.connect(SOCKET)
+        pipe = connect()
     except (OSError, ImportError) as error:
         print(f"openclaw: this container cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 1
@@ -56,6 +61,17 @@ def main() -> int:
     except ProtocolViolation as error:
         print(f"openclaw: the supervisor broke the protocol: {error}", file=sys.stderr)  # noqa: T201
         return 1
+
+
+def connect() -> socket.socket:
+    """Raises OSError."""
+    pipe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        pipe.connect(SOCKET)
+    except OSError as error:
+        # The supervisor knows these words (supervisor/sandbox/containers.py).
+        raise OSError(error.errno, f"cannot connect to {SOCKET}: {error.strerror}") from None
+    return pipe
 
 
 def protect() -> None:

@@ -11,13 +11,19 @@ which watches and reaps it. The zygote ends when the supervisor's pipe closes.
 
 from __future__ import annotations
 
+import sys
+
+if __name__ == "__main__":
+    # A worker speaks through unix sockets only, and asyncio and aiohttp do without TLS where there is none: otherwise
+    # every start reads the machine's certificates, which takes about as long as all the rest of it, and 2.6 MB.
+    sys.modules["ssl"] = None  # type: ignore[assignment]
+
 import argparse
 import gc
 import importlib
 import os
 import signal
 import socket
-import sys
 import traceback
 from typing import NoReturn
 
@@ -26,7 +32,7 @@ from protocol.messages import ZygoteReady, ZygoteSpawn, ZygoteSpawned, superviso
 from protocol.pipe import FrameReader, PipeClosed, receive_blocking, send_blocking
 from protocol.process import die_with_parent, set_title
 
-#: Loaded before the first fork. aiohttp makes its TLS context while it is loaded, which costs most of a megabyte.
+#: Loaded before the first fork.
 PRELOADED = ("asyncio", "msgspec", "zmq", "aiohttp", "encodings.idna", "worker.boot")
 
 

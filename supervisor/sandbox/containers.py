@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 import time
@@ -35,6 +36,8 @@ READY_WITHIN = 30.0
 _LOOK_EVERY = 0.25
 #: Seconds a container may take to end by itself, and how long it lives without a worker.
 ENDS_WITHIN = 5.0
+#: So many are started side by side: with more, all of them are ready late instead of each as early as it can be.
+STARTS_AT_ONCE = max(4, os.cpu_count() or 1)
 LINGER = 120.0
 _HOUR, _DAY = 3600_000, 24 * 3600_000
 
@@ -72,6 +75,7 @@ class Containers:
         self._setup = Setup(engine, folder / "setup", owner, journal)
         self._boxes: dict[str, Box] = {}
         self._leaving: set[Box] = set()
+        self._starting = asyncio.Semaphore(STARTS_AT_ONCE)
         self._locks: dict[str, asyncio.Lock] = {}
         self._timers: dict[Box, asyncio.TimerHandle] = {}
         self._unreaped: tuple[Collection[str], Collection[str]] | None = None
@@ -100,8 +104,12 @@ class Containers:
             await self._make_room(old)
         seccomp = await asyncio.to_thread(self._profile_text, spec)
         body = profile.arguments(spec, image.name, seccomp, image.command, now_ms())
+        async with self._starting:
+            return await self._begin(spec, body, image.id)
+
+    async def _begin(self, spec: ContainerSpec, body: dict[str, Any], image: str) -> Box:
         with BootSocket(spec) as door:
-            container = await self._again(spec, body, image.id) or await self._create(spec, body)
+            container = await self._again(spec, body, image) or await self._create(spec, body)
             box = await self._start(spec, container, door)
         self._boxes[spec.name] = box
         return box
@@ -427,6 +435,12 @@ def why_not(spec: ContainerSpec, said: str, state: Mapping[str, Any]) -> str:
         return f"the image {spec.image} has no {program.group(1)}; hint: {how_to_get(spec.image)}"
     if "No module named" in last:
         return f"the image {spec.image} holds no worker ({last}); hint: {how_to_get(spec.image)}"
+    if (runtime := spec.docker.get("runtime")) and "cannot connect to" in last:
+        # What gVisor needs: https://gvisor.dev/docs/user_guide/filesystem/
+        return (
+            f'the runtime "{runtime}" keeps the gateway\'s sockets out of the container ({last});'
+            f" hint: runsc install --runtime={runtime} -- --host-uds=open && systemctl restart docker"
+        )
     if state.get("Running"):
         return f"container {spec.name} did not report within {READY_WITHIN:g} s: {last or 'it says nothing'}"
     return (
