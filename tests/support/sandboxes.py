@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import shutil
+import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from supervisor.sandbox.setup import SETUP
 from supervisor.sandbox.spec import owner_of
+from tests.support.docker_daemon import Daemon
 from tests.support.docker_engine import DockerEngine
 
 #: What a command says of where it runs: one `name value` each line.
@@ -29,7 +33,13 @@ class Sandboxes:
         self.environ = {"DOCKER_HOST": engine.host}
         #: State folders of gateways with a setupCommand.
         self.states: list[Path] = []
-        self._client = engine.client()
+        self._connection: Any = None
+
+    @property
+    def _client(self) -> Any:
+        """Made when it is needed: a test's daemon may come late."""
+        self._connection = self._connection or self.engine.client()
+        return self._connection
 
     def docker(self, **more: Any) -> dict[str, Any]:
         """`sandbox.docker` of the defaults. The variable makes the setupCommand's image this run's own."""
@@ -67,6 +77,26 @@ class Sandboxes:
         for name in [name for state in self.states for name in self.setups(state)]:
             self._client.remove_image(name, force=True)
         self._client.close()
+
+
+@contextmanager
+def private_engine(engine: DockerEngine, size: str) -> Iterator[tuple[Daemon, DockerEngine]]:
+    """A daemon of its own with the sandbox image of `engine` and a disk of `size`, to be stopped, killed and filled."""
+    folder = Path(tempfile.mkdtemp(prefix="ocd"))
+    # All of it, not the daemon's data alone: what is mounted below is unmounted with each stop.
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=True)
+    daemon = None
+    try:
+        daemon = Daemon.private(folder)
+        there = DockerEngine(daemon.host, engine.base, engine.image)
+        with closing(engine.client()) as ours, closing(there.client()) as theirs:
+            theirs.load_image(ours.get_image(engine.image))
+        yield daemon, there
+    finally:
+        if daemon:
+            daemon.stop()
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
