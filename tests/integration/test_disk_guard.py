@@ -57,8 +57,7 @@ def processes(status: dict[str, Any]) -> list[dict[str, Any]]:
 async def test_the_filler_is_stopped_and_its_neighbour_goes_on(gateway: Gateway) -> None:
     await gateway.start()
     await worker(gateway, "filler", {"ready", "stable"})
-    filling = asyncio.create_task(ask(gateway, "filler", f"/run {FILL}"))
-    try:
+    async with gateway.meanwhile("agent", "--agent", "filler", "-m", f"/run {FILL}"):
         found = await worker(gateway, "filler", {"quarantined"})
         assert found["reason"].startswith("filled the disk: its folders grew by ")
         assert found["reason"].endswith("hint: free space, then openclaw gateway restart --agent filler")
@@ -75,5 +74,3 @@ async def test_the_filler_is_stopped_and_its_neighbour_goes_on(gateway: Gateway)
         (gateway.state / "workspace-filler/junk").unlink()
         await gateway.run("gateway", "restart", "--agent", "filler")
         await worker(gateway, "filler", {"ready", "stable"})
-    finally:
-        filling.cancel()

@@ -13,8 +13,9 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -58,7 +59,7 @@ class Gateway:
         self.state.mkdir(mode=0o700)
         self.write(config or {})
 
-    async def __aenter__(self) -> Gateway:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -175,6 +176,20 @@ class Gateway:
         out, err = await process.communicate(stdin.encode())
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
+
+    @contextlib.asynccontextmanager
+    async def meanwhile(self, *arguments: str) -> AsyncIterator[None]:
+        """An `openclaw` command that runs while the block does, at most."""
+        process = await asyncio.create_subprocess_exec(
+            *OPENCLAW, *arguments, env=self.environ, cwd=self.home, stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     def output(self) -> str:
         """What the gateway printed, and the end of its log."""
