@@ -2,7 +2,8 @@
 
 A daemon may be missing, stop in the middle or hang. Every call has a time limit, every failure becomes an EngineError
 whose text an operator can act on, and nothing is kept that would have to be mended when the daemon is back: the
-connection is made at the first call and again after a failure.
+connection is made at the first call and again after a failure. The library, half of all that a supervisor would load,
+is loaded at the first call too: most gateways never make one.
 """
 
 from __future__ import annotations
@@ -15,11 +16,6 @@ import socket
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
-
-import docker
-import requests
-from docker import errors
-from docker.utils.socket import frames_iter
 
 from protocol.sandbox import DOCKER
 from supervisor.spawners.base import SpawnError
@@ -63,17 +59,15 @@ class Engine:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(within):
-                return await loop.run_in_executor(self._threads, self._work, work, within)
+                return await loop.run_in_executor(self._threads, self._work, work, image)
         except TimeoutError:
             raise EngineError(f"Docker did not answer within {within:g} s; hint: docker info") from None
-        except (errors.DockerException, requests.RequestException, OSError) as error:
-            raise translate(error, self.host, image) from None
 
     def now(self, work: Callable[[Any], T], *, image: str = "") -> T:
         """The same in the caller's own thread, for commands: Ctrl-C ends it, only `work` itself limits its time."""
         try:
-            return self._work(work, CALL_WITHIN)
-        except (errors.DockerException, requests.RequestException, OSError) as error:
+            return self._work(work, image)
+        except TimeoutError as error:
             raise translate(error, self.host, image) from None
 
     def close(self) -> None:
@@ -85,11 +79,23 @@ class Engine:
             self._client.close()
             self._client = None
 
-    def _work(self, work: Callable[[Any], T], within: float) -> T:
-        _knock(self.host)
-        if self._client is None:
-            self._client = docker.APIClient(self.host, version="auto", timeout=CALL_WITHIN)
-        return work(self._client)
+    def _work(self, work: Callable[[Any], T], image: str) -> T:
+        docker = _library()
+        try:
+            _knock(self.host)
+            if self._client is None:
+                self._client = docker.APIClient(self.host, version="auto", timeout=CALL_WITHIN)
+            return work(self._client)
+        except TimeoutError:
+            raise
+        except (docker.errors.DockerException, OSError) as error:  # those of `requests` are OSErrors
+            raise translate(error, self.host, image) from None
+
+
+def _library() -> Any:
+    import docker
+
+    return docker
 
 
 def _knock(host: str) -> None:
@@ -101,11 +107,13 @@ def _knock(host: str) -> None:
         try:
             attempt.connect("/" + host.removeprefix("unix://").lstrip("/"))
         except OSError as error:
-            raise errors.DockerException(f"{type(error).__name__}: {error}") from None
+            raise _library().errors.DockerException(f"{type(error).__name__}: {error}") from None
 
 
 def output(client: Any, execution: str) -> Generator[bytes, None, None]:
     """Start what `exec_create` made and give what it writes; close it to leave the connection."""
+    from docker.utils.socket import frames_iter
+
     with contextlib.closing(client.exec_start(execution, socket=True)) as sock:
         try:
             yield from (data for _, data in frames_iter(sock, tty=False))
@@ -133,7 +141,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 
 def translate(error: Exception, host: str, image: str = "") -> EngineError:
     """Docker's error in our words; what is not known is passed on as Docker says it."""
-    text = _text(error)
+    text, errors = _text(error), _library().errors
     if isinstance(error, errors.ImageNotFound):
         return ImageMissing(f"there is no image {image or _quoted(text)}; hint: {how_to_get(image or _quoted(text))}")
     for pattern, words, hint in _KNOWN:
