@@ -48,6 +48,9 @@ async def api() -> AsyncIterator[TelegramApi]:
 async def shell() -> AsyncIterator[Shell]:
     async with clean_machine() as one:
         yield one
+        # Where there is a Docker with the image, a container was made, and a gateway keeps it for its next start.
+        await one.type("openclaw gateway stop")
+        await one.type("openclaw sandbox recreate --all --force")
 
 
 def test_the_blocks_are_found() -> None:
@@ -119,6 +122,15 @@ async def route_is_explained(shell: Shell, api: TelegramApi, out: str) -> None:
     assert "work" in out
 
 
+async def walls_stand(shell: Shell, api: TelegramApi, out: str) -> None:
+    assert "by 2 workers" in out and ", 0 NOT HELD," in out
+
+
+async def sandbox_is_asked_for(shell: Shell, api: TelegramApi, out: str) -> None:
+    family = shell.config()["agents"]["list"][2]
+    assert (family["id"], family["sandbox"]) == ("family", {"mode": "all"})
+
+
 async def log_is_shown(shell: Shell, api: TelegramApi, out: str) -> None:
     assert 1 < len(out.splitlines()) <= 51
 
@@ -131,7 +143,9 @@ EFFECTS = {
     "openclaw channels status --probe": bot_is_connected,
     "openclaw agents add work": agent_is_added,
     "openclaw agents list --bindings": both_bots_are_shown,
+    "openclaw doctor --isolation": walls_stand,
     "openclaw routes explain": route_is_explained,
+    "openclaw config set 'agents.list[2].sandbox'": sandbox_is_asked_for,
     "openclaw logs --lines 50": log_is_shown,
 }
 
