@@ -13,9 +13,10 @@ import contextlib
 import os
 import re
 import socket
+import struct
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from protocol.sandbox import DOCKER
 from supervisor.spawners.base import SpawnError
@@ -25,6 +26,7 @@ T = TypeVar("T")
 #: Seconds for one ordinary call, and how many may be under way at once.
 CALL_WITHIN = 60.0
 _AT_ONCE = 8
+_FRAME = struct.Struct(">B3xL")
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 
 
@@ -111,14 +113,23 @@ def _knock(host: str) -> None:
 
 
 def output(client: Any, execution: str) -> Generator[bytes, None, None]:
-    """Start what `exec_create` made and give what it writes; close it to leave the connection."""
-    from docker.utils.socket import frames_iter
+    """Start what `exec_create` made and give what it writes; close it to leave the connection.
 
+    Read through the buffer that has read the answer's headers: it may hold the first words already, which the library's
+    own way, past that buffer, loses.
+    """
     with contextlib.closing(client.exec_start(execution, socket=True)) as sock:
+        client._disable_socket_timeout(sock)
         try:
-            yield from (data for _, data in frames_iter(sock, tty=False))
+            yield from _frames(sock._response.raw._fp.fp)
         finally:
             sock._response.close()
+
+
+def _frames(stream: IO[bytes]) -> Generator[bytes, None, None]:
+    """Docker's multiplexed stream: one byte says which, three are nothing, four are the length."""
+    while len(head := stream.read(_FRAME.size)) == _FRAME.size:
+        yield stream.read(_FRAME.unpack(head)[1])
 
 
 # --- what went wrong, in words -----------------------------------------------------------------------------------

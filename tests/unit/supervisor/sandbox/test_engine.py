@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import docker
 import pytest
 import requests
 from docker import errors
 
-from supervisor.sandbox.engine import Engine, EngineError, Gone, ImageMissing, how_to_get, translate
+from supervisor.sandbox.engine import Engine, EngineError, Gone, ImageMissing, how_to_get, output, translate
 
 HOST = "unix:///var/run/docker.sock"
 
@@ -62,3 +69,31 @@ async def test_no_daemon_is_an_error_each_time_and_nothing_is_kept() -> None:
         with pytest.raises(EngineError, match=r"there is no Docker at unix:///nonexist/docker\.sock"):
             await engine.call(lambda client: client.info())
     engine.close()
+
+
+def test_a_gateway_without_sandboxes_does_not_load_the_library() -> None:
+    look = "import sys, supervisor.service; sys.exit('docker' in sys.modules or 'requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
+
+
+def test_words_that_come_with_the_headers_are_not_lost(tmp_path: Path) -> None:
+    """A command that is quick, or a reader that is late: all of the answer is there at once."""
+    said = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    said += b"\1\0\0\0\0\0\0\4one\n" + b"\2\0\0\0\0\0\0\4bad\n"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "d"))
+        listener.listen()
+
+        def answer() -> None:
+            found, _ = listener.accept()
+            with found:
+                while not found.recv(65536).endswith(b"}"):
+                    pass
+                found.sendall(said)
+
+        daemon = threading.Thread(target=answer)
+        daemon.start()
+        client = docker.APIClient(f"unix://{tmp_path}/d", version="1.41")
+        assert list(output(client, "x")) == [b"one\n", b"bad\n"]
+        client.close()
+        daemon.join()
