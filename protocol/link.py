@@ -27,7 +27,7 @@ from protocol.messages import MAX_WORKER_MESSAGE
 
 #: Messages, and bytes, taken from one socket at once. Where there are more, that socket waits for so many seconds: who
 #: floods is read at a steady pace, and everybody else is read in between as if nothing were.
-_DRAIN, _DRAIN_BYTES, _PAUSE = 50, 256 * 1024, 0.005
+_DRAIN, _DRAIN_BYTES, _PAUSE = 40, 256 * 1024, 0.01
 #: Messages waiting in one direction; the credit of an agent is far below it.
 _HIGH_WATER = 1000
 #: Messages of one worker that the router holds unread: with MAX_WORKER_MESSAGE this bounds its memory.

@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 #: Pings without an answer until a worker counts as silent.
 UNANSWERED_PINGS = 3
 #: Frames of one worker a second and at once; a long one counts as one more for every FRAME_BYTES. A busy worker says
-#: some 2000 a second, and twenty mebibytes a second are read in a few hundredths of one.
-FRAME_RATE, FRAME_BURST, FRAME_BYTES = 5000.0, 10_000.0, 4096
+#: some 2000 a second; a link is read at some 4000 at most, so that a flood is named within two seconds.
+FRAME_RATE, FRAME_BURST, FRAME_BYTES = 2500.0, 3000.0, 4096
 #: Frames under the number of a generation that is not expected: those of one that has just ended, or whose start we are
 #: told of in a moment.
-STRANGE_RATE, STRANGE_BURST = 10.0, 2000.0
+STRANGE_RATE, STRANGE_BURST = 10.0, 1000.0
 
 
 class WorkerHandler(Protocol):

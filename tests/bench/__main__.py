@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 
 from protocol.config import Binding, Match, PeerMatch
-from tests.bench import sandbox
+from tests.bench import hostile, sandbox
 from tests.bench.common import person, round_trip, stage, token
 from tests.bench.resolve import measure_routing
 from tests.support.gateway import Gateway
@@ -132,15 +132,19 @@ async def run(sizes: list[int]) -> dict[str, Any]:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.splitlines()[0])
-    arguments.add_argument("part", nargs="?", choices=["gateway", "sandbox"], help="only this; both when left out")
+    arguments.add_argument(
+        "part", nargs="?", choices=["gateway", "sandbox", "hostile"], help="only this; all when left out"
+    )
     arguments.add_argument("--agents", type=int, nargs="+", default=[1, 10, 50], help="sizes of the gateway's part")
     arguments.add_argument("--json", action="store_true", help="print the raw figures instead of the table")
     options = arguments.parse_args()
-    if options.part != "sandbox":
+    if options.part in (None, "gateway"):
         results = asyncio.run(run(options.agents))
         print(json.dumps(results, indent=2)) if options.json else show(results)
-    if options.part != "gateway":
+    if options.part in (None, "sandbox"):
         sandbox.main(as_json=options.json)
+    if options.part in (None, "hostile"):
+        hostile.main(as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -10,31 +10,21 @@ import asyncio
 import os
 import shutil
 import time
-from collections import Counter
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.support.docker_engine import DockerEngine
-from tests.support.hostile.stage import BOT, MALLORIES, PIDS, Fared, Mode, Stage, a_stage
+from tests.support.hostile.loud import quiet_and_loud
+from tests.support.hostile.stage import BOT, FLOODS, HOGS, KEY, MALLORY, Check, Mode, Stage, a_stage, nothing_succeeded
 
-MALLORY, FLOODS, HOGS = MALLORIES
-#: Seconds of one quiet or loud run, and how often all of them are repeated until the figures are beyond doubt.
-RUN, ROUNDS = 1.5, 4
-#: Most that the log may hold after gigabytes were printed, and most that the machine may miss of disk and memory.
+#: How often quiet and loud runs are repeated until the figures are beyond doubt.
+ROUNDS = 4
+#: Most that the log may hold after gigabytes were printed, and most that the machine may miss of its disk.
 MAX_LOG, MAX_DISK = 30 << 20, 1 << 30
 
-Check = Callable[[Stage], Awaitable[None]]
-
-
 # --- attacks that are quiet --------------------------------------------------------------------------------------
-
-
-def nothing_succeeded(report: dict[str, str]) -> None:
-    succeeded = {key: said for key, said in report.items() if said.startswith("DONE") or key == "broken"}
-    assert not succeeded and report
 
 
 async def reads_others_files(stage: Stage) -> None:
@@ -152,54 +142,6 @@ QUIET: tuple[Check, ...] = (
 )
 
 
-# --- attacks that are loud ---------------------------------------------------------------------------------------
-
-
-async def floods(stage: Stage) -> None:
-    assert await stage.order(FLOODS, "flood", seconds=60) == {"died": "and came back"}
-    await stage.logged(FLOODS, "it sends more than anybody could read")
-
-
-async def floods_under_another_name(stage: Stage) -> None:
-    assert await stage.order(FLOODS, "flood", seconds=60, name="ann") == {"died": "and came back"}
-    await stage.logged(FLOODS, "it speaks under the name b'ann'")
-
-
-async def floods_as_a_later_life(stage: Stage) -> None:
-    assert await stage.order(FLOODS, "flood", seconds=60, name="99999") == {"died": "and came back"}
-    await stage.logged(FLOODS, "it speaks as generation 99999")
-
-
-async def floods_with_size(stage: Stage) -> None:
-    assert await stage.order(FLOODS, "flood", seconds=60, size=500_000) == {"died": "and came back"}
-
-
-async def forks_without_end(stage: Stage) -> None:
-    report = await stage.order(HOGS, "forks", seconds=RUN)
-    assert int(report["children"]) <= PIDS
-
-
-async def fills_memory(stage: Stage) -> None:
-    assert await stage.order(HOGS, "memory", most=2000) == {"died": "and came back"}
-    await stage.logged(HOGS, "out of memory")
-
-
-async def prints_gigabytes(stage: Stage) -> None:
-    await stage.order(HOGS, "prints", seconds=RUN)
-    await stage.logged(HOGS, "lines were dropped: logging too fast", by=HOGS)
-
-
-#: Whoever dies of an attack is stable again before the next one it dies of.
-LOUD: tuple[Check, ...] = (
-    floods,
-    forks_without_end,
-    floods_under_another_name,
-    prints_gigabytes,
-    floods_as_a_later_life,
-    fills_memory,
-)
-
-
 # --- the test ----------------------------------------------------------------------------------------------------
 
 
@@ -227,31 +169,15 @@ async def test_whatever_a_hostile_worker_tries_fails_and_its_neighbours_go_on(
                 print(f"{time.monotonic() % 1000:.1f}", attack.__name__)
                 async with stage.during("attacked"):
                     await attack(stage)
-            fared = await loud_and_quiet(stage)
+            fared = await quiet_and_loud(stage, ROUNDS)
             await stage.fall_silent()
             nobody_lost_anything(stage, before)
             await is_ended_although_it_ignores_everything(stage)
         except BaseException:
             print(stage.gateway.output())
             raise
-        assert fared.well, fared
+        assert fared.well, str(fared)
     assert free - shutil.disk_usage("/").free < MAX_DISK
-
-
-async def loud_and_quiet(stage: Stage) -> Fared:
-    """Every loud attack after a quiet run, again and again until the figures are beyond doubt."""
-    for round in range(ROUNDS):
-        for attack in LOUD:
-            async with stage.during("quiet"):
-                await asyncio.sleep(RUN)
-            async with stage.during(f"loud {attack.__name__}"):
-                await attack(stage)
-            print(round, attack.__name__, Fared(stage.latencies("quiet"), stage.latencies(f"loud {attack.__name__}")))
-        fared = Fared(stage.latencies("quiet"), stage.latencies("loud"))
-        print(fared)
-        if fared.well:
-            break
-    return fared
 
 
 def nobody_lost_anything(stage: Stage, before: dict[str, int]) -> None:
@@ -259,8 +185,7 @@ def nobody_lost_anything(stage: Stage, before: dict[str, int]) -> None:
     assert stage.pids() == before
     for one in stage.neighbours.values():
         assert not one.wrong
-        asked = Counter(questions(stage, one.agent))
-        assert sum(asked.values()) == len(asked) == one.asked > 50
+        assert stage.models.counts[KEY.format(one.agent)] == one.asked > 50
     assert stage.paths.log_file.stat().st_size < MAX_LOG
 
 
@@ -273,9 +198,3 @@ async def is_ended_although_it_ignores_everything(stage: Stage) -> None:
         assert await stage.gateway.stop() == 0
     await stage.logged(MALLORY, "did not stop in time; it is killed")
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(one.info["cmdline"]).count(stage.mark)]
-
-
-def questions(stage: Stage, agent: str) -> list[str]:
-    """What the agent's model was asked, one entry for each call."""
-    key = f"sk-ant-{agent}-0123456789"
-    return [str(seen.body["messages"][-1]["content"]) for seen in stage.models.seen if seen.key == key]

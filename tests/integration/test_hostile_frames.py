@@ -32,10 +32,10 @@ PATIENCE = 20.0
 class Hostile:
     """A socket with the agent's own key and no manners."""
 
-    def __init__(self, link: AgentLink, secret: str, generation: int = 1) -> None:
+    def __init__(self, link: AgentLink, secret: str, name: int | str = 1) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        self._socket.set(zmq.ROUTING_ID, str(generation).encode())
+        self._socket.set(zmq.ROUTING_ID, str(name).encode())
         self._socket.set(zmq.CURVE_SERVERKEY, link.router_public.encode())
         self._socket.set(zmq.CURVE_PUBLICKEY, link.worker_public.encode())
         self._socket.set(zmq.CURVE_SECRETKEY, secret.encode())
@@ -277,8 +277,25 @@ async def test_the_key_of_one_agent_opens_no_other_link(world: World) -> None:
 
 
 async def test_an_earlier_life_of_the_same_worker_is_not_heard(world: World) -> None:
-    earlier = Hostile(*world.keys["a"], generation=0)
+    earlier = Hostile(*world.keys["a"], name=0)
     await earlier.says(m.Hello(version=m.PROTOCOL_VERSION, generation=0), m.Done(id=world.mine.id, outcome="answered"))
     await world.others_go_on()
     assert world.is_out(world.mine)
     earlier.close()
+
+
+async def test_who_floods_as_another_life_of_itself_is_named(world: World) -> None:
+    later = Hostile(*world.keys["a"], name=77)
+    flood = asyncio.create_task(later.says(*[m.Pong(n=1)] * 20_000))
+    assert await world.named() == "it speaks as generation 77"
+    await world.others_go_on()
+    await flood
+    later.close()
+
+
+async def test_who_speaks_under_a_name_that_no_life_has_is_named(world: World) -> None:
+    nameless = Hostile(*world.keys["a"], name="b")
+    await nameless.says(m.Pong(n=1))
+    assert await world.named() == "it speaks under the name b'b'"
+    await world.others_go_on()
+    nameless.close()

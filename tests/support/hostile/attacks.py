@@ -21,7 +21,7 @@ from tests.support.hostile.world import Attack, Report, World
 _libc = ctypes.CDLL(None, use_errno=True)
 _PTRACE_ATTACH, _PTRACE_SEIZE = 16, 0x4206
 #: Seconds to wait for an answer that should not come.
-_PATIENCE = 0.5
+_PATIENCE = 0.3
 
 
 def attempt(action: Callable[..., Any], *arguments: Any) -> str:

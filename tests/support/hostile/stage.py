@@ -13,7 +13,7 @@ import statistics
 import sys
 import tarfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +33,7 @@ Mode = Literal["host", "container"]
 
 NEIGHBOURS = ("ann", "bob")
 #: Three, so that none has to die so often that it is quarantined.
-MALLORIES = ("mallory", "mallory-floods", "mallory-hogs")
+MALLORIES = MALLORY, FLOODS, HOGS = ("mallory", "mallory-floods", "mallory-hogs")
 KEY = "sk-ant-{}-0123456789"
 BOT = "7000:ann-bot-token-0123456789-0123456789"
 #: Seconds between an answer and the next question of one neighbour.
@@ -41,7 +41,7 @@ PAUSE = 0.02
 #: Questions in one session: the model is sent all of it each time.
 IN_SESSION = 20
 #: Limits under which hostile agents live, small so that they are soon met.
-MEMORY, PIDS, TMPFS = "256m", 96, "16m"
+MEMORY, PIDS, CPUS, TMPFS = "256m", 96, 0.5, "16m"
 
 _HERE = Path(__file__).parent
 _PACKAGES = "/opt/openclaw/lib/python3.11/site-packages"
@@ -177,6 +177,10 @@ class Stage:
                 await asyncio.sleep(0.05)
 
 
+#: Has an attack done and looks what became of it. Raises AssertionError when anything gave way.
+Check = Callable[[Stage], Awaitable[None]]
+
+
 @dataclass
 class Fared:
     """How the neighbours fared: milliseconds of a quiet and of a loud run."""
@@ -208,6 +212,12 @@ class Fared:
 
 def _percentile(values: list[float]) -> float:
     return statistics.quantiles(values, n=100)[98]
+
+
+def nothing_succeeded(report: dict[str, str]) -> None:
+    """Of all these attempts. Raises AssertionError."""
+    succeeded = {key: said for key, said in report.items() if said.startswith("DONE") or key == "broken"}
+    assert not succeeded and report
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
@@ -281,7 +291,7 @@ async def a_stage(mode: Mode, engine: DockerEngine | None = None) -> AsyncIterat
 def config(models: str, telegram: str, sandbox: dict[str, Any]) -> dict[str, Any]:
     """Two neighbours, one of them with a bot; the hostile ones may do little, and each in its own place."""
     hostile = {
-        "limits": {"memory": MEMORY, "pids": PIDS},
+        "limits": {"memory": MEMORY, "pids": PIDS, "cpus": CPUS},
         "tools": {"deny": ["group:sessions", "cron", "gateway"]},
         "sandbox": sandbox or {"mode": "off"},
     }
@@ -308,6 +318,7 @@ def _sandbox(engine: DockerEngine, prefix: str) -> dict[str, Any]:
         "containerPrefix": prefix,
         "memory": MEMORY,
         "pidsLimit": PIDS,
+        "cpus": CPUS,
         "tmpfs": [f"{folder}:rw,nosuid,nodev,noexec,size={TMPFS}" for folder in ("/tmp", "/var/tmp", "/run")],
     }
     return {"mode": "all", "scope": "agent", "workspaceAccess": "none", "docker": docker}
