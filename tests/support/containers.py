@@ -83,7 +83,7 @@ def peer_image() -> str:
     return tag
 
 
-def build(dockerfile: str, tag: str, peer: bytes = b"") -> None:
+def build(dockerfile: str, tag: str, peer: bytes = b"", host: str = "") -> None:
     """An image from a Dockerfile without any other file than peer.py."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -92,7 +92,7 @@ def build(dockerfile: str, tag: str, peer: bytes = b"") -> None:
             entry.size, entry.mode = len(data), 0o644
             tar.addfile(entry, io.BytesIO(data))
     archive.seek(0)
-    for event in client().build(fileobj=archive, custom_context=True, tag=tag, rm=True, decode=True):
+    for event in client(host).build(fileobj=archive, custom_context=True, tag=tag, rm=True, decode=True):
         assert "error" not in event, event
 
 
@@ -216,10 +216,10 @@ async def a_yard(host: str = "", linger: float = 120.0) -> AsyncIterator[Yard]:
 
 
 @contextlib.contextmanager
-def a_daemon(size: str = "") -> Iterator[Daemon]:
+def a_daemon(*more: str, size: str = "") -> Iterator[Daemon]:
     """A daemon of its own, with the peers' image, that a test may stop, kill and starve. It has no network.
 
-    `size` limits its disk.
+    `more` are options of its own, `size` limits its disk.
     """
     image = peer_image()
     folder = Path(tempfile.mkdtemp(prefix="ocd"))
@@ -227,7 +227,7 @@ def a_daemon(size: str = "") -> Iterator[Daemon]:
         (folder / "data").mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder / "data")], check=True)
     try:
-        daemon = Daemon.private(folder)
+        daemon = Daemon.private(folder, *more)
     except Unable as error:
         missing(str(error))
         raise

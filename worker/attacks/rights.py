@@ -14,6 +14,7 @@ from worker.attacks.base import Outcome, Try, call, fell, held, libc
 
 _CLONE_NEWUSER = 0x10000000
 _SESSION_KEYRING = -3
+_PR_GET_NO_NEW_PRIVS = 39
 #: Numbers of system calls that libc has no function for (syscalls(2)).
 _NUMBERS: Mapping[str, Mapping[str, int]] = {
     "x86_64": {"finit_module": 313, "bpf": 321, "perf_event_open": 298, "keyctl": 250},
@@ -23,11 +24,12 @@ _NUMBERS: Mapping[str, Mapping[str, int]] = {
 
 def ids(on: str, settings: WorkerSlice | None) -> Outcome:
     status = _status()
-    capabilities = ("CapInh", "CapPrm", "CapEff", "CapAmb")
+    # A kernel without ambient capabilities (gVisor's) has none to tell of.
+    capabilities = ("CapInh", "CapPrm", "CapEff", *(("CapAmb",) if "CapAmb" in status else ()))
     problems = [f"{name} is {status.get(name)}" for name in capabilities if _some(status, name)]
     problems += ["uid 0"] if "0" in status.get("Uid", "0").split() else []
     problems += ["gid 0"] if "0" in (status.get("Gid", "0") + " " + status.get("Groups", "")).split() else []
-    problems += ["new privileges are allowed"] if status.get("NoNewPrivs") != "1" else []
+    problems += ["new privileges are allowed"] if libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1 else []
     return fell(", ".join(problems)) if problems else held(f"uid {os.getuid()}, no capabilities, no new privileges")
 
 
