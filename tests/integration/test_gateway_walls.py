@@ -1,5 +1,5 @@
-"""Agents on the host against each other and against the gateway, by commands that really run: once under a gateway of
-root, once under one of an ordinary user."""
+"""Agents on the host against each other and against the gateway, by commands that really run: under a gateway of root,
+under one of an ordinary user, and under one of a user who may not make namespaces, so that Landlock is all there is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,24 @@ PYTHON = "/usr/bin/python3"
 PACKAGES = next(path for path in sys.path if path.endswith("site-packages"))
 VARIABLES = {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{PACKAGES}", "PYTHONDONTWRITEBYTECODE": "1"}
 AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+#: The same user in a user namespace in which no other one can be made.
+CONFINED = (
+    *AS_NOBODY, "unshare", "--user", "--keep-caps", "--map-current-user", "sh", "-c",
+    'echo 0 > /proc/sys/user/max_user_namespaces && exec setpriv --ambient-caps=-all --inh-caps=-all "$@"', "sh",
+)  # fmt: skip
 TYPED = (*AS_NOBODY, PYTHON, "-m", "supervisor.cli.main")
+#: Says nothing but "DONE" in case somebody answers.
+KNOCK = """
+import json, socket
+with socket.socket(socket.AF_UNIX) as knock:
+    knock.settimeout(10)
+    knock.connect(json.load(open("told.json")))
+    try:
+        knock.sendall(b"\\0\\0\\0\\x15" + b'{"type":"GetStatus"}!')
+        print("DONE" if knock.recv(1) else "refused")
+    except OSError:
+        print("refused")
+"""
 SECRET = "not-for-others"
 #: Reads, changes and ends whatever it is told to, and says what it could do.
 ATTACK = """
@@ -86,11 +104,24 @@ class Rooted(Gateway):
         return found
 
 
-@pytest.fixture(params=["root", "nobody"])
+@pytest.fixture(params=["root", "nobody", "landlock"])
 async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[Rooted]:
-    if request.param == "nobody" and not _nobody_has_a_python():
+    kind = {"root": Rooted, "nobody": Unprivileged, "landlock": Confined}[request.param]
+    async with _made(kind) as made:
+        yield made
+
+
+@pytest.fixture
+async def confined() -> AsyncIterator[Rooted]:
+    async with _made(Confined) as made:
+        yield made
+
+
+@asynccontextmanager
+async def _made(kind: type[Rooted]) -> AsyncIterator[Rooted]:
+    if issubclass(kind, Unprivileged) and not _nobody_has_a_python():
         pytest.skip("no interpreter that nobody can start")
-    async with Rooted() if request.param == "root" else Unprivileged() as made:
+    async with kind() as made:
         made.write(config())
         made.hand_over()
         yield made
@@ -144,6 +175,12 @@ class Unprivileged(Rooted):
         return (out + (err if process.returncode else b"")).decode()
 
 
+class Confined(Unprivileged):
+    """As a user starts it who may make no user namespace."""
+
+    command = [*CONFINED, *TYPED[len(AS_NOBODY) :], "gateway", "run"]  # noqa: RUF012
+
+
 def config(**limits: Any) -> dict[str, Any]:
     return {"agents": {"list": [{"id": "main", "limits": limits}, {"id": "other"}]}}
 
@@ -192,6 +229,8 @@ async def test_what_is_not_its_own_is_out_of_reach_and_its_own_is_not(gateway: R
     assert any(path.name.startswith("spool") for path in secrets)
     pids = [gateway.pid(name) for name in ("supervisor", "router", "cliproxy", "worker other")]
     assert all(pids)
+    own_tree = len({os.readlink(f"/proc/{pid}/ns/mnt") for pid in (pids[0], gateway.pid("worker main"))}) == 2
+    assert own_tree is not isinstance(gateway, Confined)
     sockets = [path for path in (gateway.state / "run").rglob("*") if path.is_socket()]
     assert [path for path in sockets if path.name == "control.sock"]
     own = [path for path in sockets if "main" in str(path.relative_to(gateway.state)) or "proxy" in str(path)]
@@ -199,7 +238,8 @@ async def test_what_is_not_its_own_is_out_of_reach_and_its_own_is_not(gateway: R
     told = {
         "paths": list(map(str, [mine, *secrets, gateway.state / "workspace-other", gateway.state / "credentials"])),
         "pids": pids,
-        "sockets": [str(path) for path in sockets if path not in own],
+        # No Landlock of today keeps a user's own sockets from him: see the next test.
+        "sockets": [] if isinstance(gateway, Confined) else [str(path) for path in sockets if path not in own],
     }
     give(gateway.workspace, "mine", "its own")
     give(gateway.workspace, "attack.py", ATTACK)
@@ -211,6 +251,15 @@ async def test_what_is_not_its_own_is_out_of_reach_and_its_own_is_not(gateway: R
     assert (gateway.workspace / "own").read_text() == "x"
     assert pids == [gateway.pid(name) for name in ("supervisor", "router", "cliproxy", "worker other")]
     assert all(path.exists() for path in secrets if "state/state" not in str(path))
+
+
+async def test_the_operators_socket_is_refused_to_an_agent_and_told_with_its_name(confined: Rooted) -> None:
+    await started(confined)
+    give(confined.workspace, "knock.py", KNOCK)
+    give(confined.workspace, "told.json", json.dumps(str(confined.state / "run/control.sock")))
+    answer = await confined.ask("main", f"/run {confined.python} knock.py")
+    assert "refused" in answer, answer
+    assert "(openclaw: worker main) of this gateway" in confined.output()
 
 
 async def test_the_file_tools_are_held_as_commands_are(gateway: Rooted) -> None:
