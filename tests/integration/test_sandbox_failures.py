@@ -57,6 +57,7 @@ class Scene:
     async def runs_inside(self) -> None:
         """A command of the sandboxed agent runs in its container."""
         ran = await self.ask("boxed", f"use tool exec {json.dumps({'command': 'hostname'})}")
+        assert ran.code == 0, (ran, self.it.gateway.output())
         assert self.boxes.only()["Id"][:12] in ran.out, (ran, self.it.gateway.output())
 
     async def is_told(self, reason: str, hint: str) -> None:

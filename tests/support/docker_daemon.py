@@ -89,6 +89,8 @@ class Daemon:
         """As a crash would. Its containers go on; `private` with the same folder finds them again."""
         os.kill(self.pid, signal.SIGKILL)
         _end(self.pid)
+        if self.folder:
+            _forget_containerd(self.folder)
 
     @staticmethod
     def stop_started() -> None:
@@ -150,10 +152,16 @@ def _end(pid: int) -> None:
     _reap(pid)
 
 
-def _clean(folder: Path) -> None:
-    """What a killed daemon leaves: its containerd, and mounts."""
+def _forget_containerd(folder: Path) -> None:
+    """It dies with its dockerd; where nobody reaps it, the next dockerd would wait for it in vain."""
     if (pid := folder / "run/containerd/containerd.pid").exists():
         _end(int(pid.read_text()))
+        pid.unlink(missing_ok=True)
+
+
+def _clean(folder: Path) -> None:
+    """What a killed daemon leaves: its containerd, and mounts."""
+    _forget_containerd(folder)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for mount in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
         subprocess.run(["umount", "--lazy", mount], check=False)
