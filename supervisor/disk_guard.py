@@ -125,6 +125,7 @@ class DiskGuard:
         """Where there is room again, who had filled it may be tried again."""
         for device in [device for device in self._low if device in rooms and device not in low]:
             self._low.discard(device)
+            self._known_at = -inf  # who made room may have held much a moment ago, and is to be blamed from here on
             freed = [agent for agent, (where, _) in self._filled.items() if where == device]
             for agent in freed:
                 del self._filled[agent]

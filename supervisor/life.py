@@ -166,7 +166,7 @@ class Barred(_Event, frozen=True):
     """It harms others, and must not run before `hold` seconds from now. Said again as long as it holds."""
 
     reason: str
-    hold: float = 10.0
+    hold: float = 30.0
 
 
 Event = (

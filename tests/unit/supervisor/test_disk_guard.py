@@ -145,6 +145,16 @@ async def test_the_filler_is_barred_until_there_is_room_again_and_nobody_else(wo
     assert world.lines == ["the disk has room again: 53.7 GB are free; tried again soon: a"]
 
 
+async def test_who_fills_the_disk_again_after_room_was_made_is_blamed_again(world: World) -> None:
+    await world.look()
+    world.free, world.sizes = 1, {"a": 9 * GIB, "b": GIB}
+    assert set(await world.look()) == {"a"}
+    world.free, world.sizes = 50 * GIB, {"a": GIB, "b": GIB}
+    assert await world.look() == {}
+    world.free, world.sizes = 1, {"a": 9 * GIB, "b": GIB}
+    assert set(await world.look()) == {"a"}
+
+
 async def test_a_second_filler_is_blamed_for_what_it_takes_from_then_on(world: World) -> None:
     await world.look()
     world.free, world.sizes = 1, {"a": 9 * GIB, "b": 2 * GIB}
