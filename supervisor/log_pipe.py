@@ -16,9 +16,10 @@ from supervisor.logs import Journal, timestamp
 
 #: Lines kept for a crash report.
 TAIL = 50
-_READ = 64 * 1024
+#: Bytes taken at once: a flood of short lines must not hold up the operators and the other children in between.
+_READ = 8 * 1024
 #: Bytes read of one child in a second before it has to wait, and in all after its end.
-_PER_SECOND = 4 * 1024 * 1024
+_PER_SECOND = 2 * 1024 * 1024
 _AT_END = 1024 * 1024
 
 #: Turns a line, with the time of reading, into an entry.
