@@ -285,3 +285,21 @@ async def test_a_change_of_mode_moves_the_agent_and_ends_its_old_worker(stage: S
     stage.fleet.start_eagerly()
     await stage.settle()
     assert stage.states() == {"worker a": "ready"}
+
+
+async def test_an_agent_that_harms_others_is_stopped_at_once_and_told_and_nobody_else(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(agent_of("a"), agent_of("b")))
+    stage.fleet.start_eagerly()
+    await stage.settle()
+    stage.fleet.bar("a", "filled the disk")
+    await stage.settle()
+    assert stage.states() == {"worker a": "quarantined", "worker b": "ready"}
+    (trouble,) = (one for one in stage.told if isinstance(one, m.AgentTrouble))
+    assert (trouble.agent, trouble.reason) == ("a", "filled the disk")
+    stage.fleet.bar("nobody", "x")
+
+
+async def test_what_is_an_agents_on_disk_is_known(stage: Stage) -> None:
+    stage.fleet.seat_all(plan_of(agent_of("a"), agent_of("b")))
+    assert stage.fleet.homes()["a"].folders == {"/w/a", "/h/s/agents/a/sessions"}
+    assert set(stage.fleet.homes()) == {"a", "b"}
