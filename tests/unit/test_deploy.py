@@ -30,3 +30,12 @@ def test_the_unit_runs_the_command_and_respects_its_exit_code() -> None:
     unit = (DEPLOY / "openclaw-gateway.service").read_text()
     assert re.search(r"^ExecStart=\S+/openclaw gateway run$", unit, re.MULTILINE)
     assert "RestartPreventExitStatus=78" in unit
+
+
+def test_the_unit_has_what_walls_need() -> None:
+    """A control group that is ours to divide; and as root the capabilities without which agents have no users."""
+    unit = (DEPLOY / "openclaw-gateway.service").read_text()
+    assert re.search(r"^Delegate=yes$", unit, re.MULTILINE)
+    listed = re.search(r"^#CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
+    needed = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SYS_ADMIN SYS_PTRACE".split()
+    assert listed is not None and listed[1].split() == [f"CAP_{name}" for name in needed]
