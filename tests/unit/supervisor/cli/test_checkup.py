@@ -9,10 +9,11 @@ import pytest
 
 from protocol import control as c
 from protocol.paths import Paths
-from supervisor.cli.checkup import disk, logins, running, settings
+from supervisor.cli.checkup import disk, logins, running, sandboxes, settings
 from supervisor.cli.checkup.facts import Facts, Live, read_settings
 from supervisor.cli.checkup.finding import Finding
 from supervisor.config.version import VERSION
+from supervisor.config.walls import Ground
 
 SEEDS = Path(__file__).parents[1] / "config" / "seeds"
 
@@ -131,3 +132,14 @@ def test_a_gateway_that_is_not_well_is_told(tmp_path: Path) -> None:
 def test_a_door_without_a_guard_is_an_error(tmp_path: Path, text: str, environ: dict[str, str], level: str) -> None:
     """As the gateway itself sees it when it starts."""
     assert [one.level for one in settings.gateway_door(facts(tmp_path, text, **environ))] == ([level] if level else [])
+
+
+def test_what_this_machine_lacks_for_walls_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandboxes, "survey", lambda: Ground())
+    found = list(sandboxes.ground(facts(tmp_path)))
+    assert "this kernel has no Landlock: one wall between agents is missing" in texts(found)
+    assert {one.hint for one in found if one.level == "warning"} == {
+        "openclaw config set agents.defaults.sandbox.mode all"
+    }
+    monkeypatch.setattr(sandboxes, "survey", lambda: Ground(uids=True, mounts="root", landlock=7))
+    assert [one for one in sandboxes.ground(facts(tmp_path)) if one.level == "warning"] == []
