@@ -37,5 +37,5 @@ def test_the_unit_has_what_walls_need() -> None:
     unit = (DEPLOY / "openclaw-gateway.service").read_text()
     assert re.search(r"^Delegate=yes$", unit, re.MULTILINE)
     listed = re.search(r"^#CapabilityBoundingSet=(.*)$", unit, re.MULTILINE)
-    needed = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SYS_ADMIN SYS_PTRACE".split()
+    needed = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SYS_ADMIN", "SYS_PTRACE"]
     assert listed is not None and listed[1].split() == [f"CAP_{name}" for name in needed]
