@@ -341,6 +341,12 @@ class Heard(_Message, frozen=True, kw_only=True):
     text: str
 
 
+class Waiting(_Message, frozen=True, kw_only=True):
+    """The answer takes longer, for this reason; the message stays in its queue."""
+
+    text: str
+
+
 class Answered(_Message, frozen=True, kw_only=True):
     """The whole answer; `outcome` as in messages.Done."""
 
@@ -424,6 +430,7 @@ FromRouter = (
     | Decided
     | Channels
     | Heard
+    | Waiting
     | Answered
     | Pairings
     | Approved

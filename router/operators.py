@@ -22,7 +22,7 @@ from router.approvals.desk import Approvals
 from router.desk import Desk
 from router.pairing_store import PairingStore
 from router.spool.base import Spool
-from router.web.events import Ended, Growing, Said
+from router.web.events import AgentState, Ended, Growing, Said
 
 log = logging.getLogger(__name__)
 
@@ -113,11 +113,15 @@ class Operators:
         try:
             id = await self._desk.submit(ask.agent, ask.text, session_key=ask.session_key)
             said: dict[int, str] = {}
+            if why := self._desk.why(ask.agent):
+                pipe.send(c.Waiting(text=why))
             async with asyncio.timeout(ask.timeout):
                 async for event in watch:
                     match event:
                         case Growing() if event.id == id:
                             pipe.send(c.Heard(text=event.text))
+                        case AgentState(agent=agent) if agent.id == ask.agent and agent.state == "trouble":
+                            pipe.send(c.Waiting(text=agent.detail))
                         case Said() if event.id == id:
                             said[event.seq] = event.text
                         case Ended() if event.id == id:

@@ -72,13 +72,16 @@ def _text(message: str) -> str:
 
 def _ask(ask: c.Ask, *, live: bool) -> c.Answered:
     paths = context.current().paths
-    shown = False
+    shown, told = False, set[str]()
 
     def hear(reply: Any) -> None:
         nonlocal shown
         if live and isinstance(reply, c.Heard) and not shown:
             shown = True
             output.say("…")
+        elif isinstance(reply, c.Waiting) and reply.text not in told:
+            told.add(reply.text)
+            output.say(f"agent {ask.agent} cannot be started: {reply.text}\nthe message waits in its queue …")
 
     with client.attached(paths) as line:
         line.wait_for(ask.timeout + client.QUICK)
