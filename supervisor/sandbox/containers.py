@@ -306,6 +306,10 @@ class Containers:
             self._forget(name)
         self._unreaped = None
 
+    def entries(self) -> tuple[Entry, ...]:
+        """Those that were made and not removed since, as the list on disk has them."""
+        return tuple(self._registry.entries().values())
+
     async def prune(self, keeps: Mapping[str, Keep], default: Keep) -> list[str]:
         """Remove what has been idle too long or is too old, but nothing in use; `keeps` by container name. Gives the
         names. Raises EngineError."""
