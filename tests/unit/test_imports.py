@@ -23,13 +23,21 @@ MAY_IMPORT = {
     "supervisor.cli": ("protocol", "supervisor.cli", "supervisor.config", "supervisor.service", "supervisor.lock"),
     # What walls this machine has is asked where they are built from; Docker is asked whether its images are there.
     "supervisor.cli.checkup.sandboxes": (
-        "protocol", "supervisor.cli", "supervisor.config", "supervisor.ground", "supervisor.sandbox.engine",
+        "protocol",
+        "supervisor.cli",
+        "supervisor.config",
+        "supervisor.ground",
+        "supervisor.sandbox.engine",
         "supervisor.sandbox.images",
     ),
     "supervisor.cli.isolation": ("protocol", "supervisor.cli", "supervisor.config", "supervisor.ground"),
     # Containers outlive the gateway, and images are made before it: both are asked of Docker directly.
     "supervisor.cli.sandbox": (
-        "protocol", "supervisor.cli", "supervisor.config", "supervisor.sandbox.engine", "supervisor.sandbox.images",
+        "protocol",
+        "supervisor.cli",
+        "supervisor.config",
+        "supervisor.sandbox.engine",
+        "supervisor.sandbox.images",
         "supervisor.sandbox.listing",
     ),
 }

@@ -48,5 +48,5 @@ def test_the_first_files_of_the_agent_are_copied_and_what_is_there_stays(tmp_pat
 
 def test_a_folder_that_cannot_be_made_is_said_by_name(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpawnError, match="cannot make .*file"):
+    with pytest.raises(SpawnError, match=r"cannot make .*file"):
         prepare([Folder(path=str(tmp_path / "file/x"))], 1234, 99)

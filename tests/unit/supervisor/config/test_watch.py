@@ -33,7 +33,9 @@ def test_nothing_has_changed_while_nobody_writes(watch: Watch, tmp_path: Path) -
     assert watch.last == watch.look()
 
 
-@pytest.mark.parametrize("name", ["openclaw.json", "a.json5", "b.json5", "c.json5", ".env", "s/.env", "s/exec-approvals.json"])
+@pytest.mark.parametrize(
+    "name", ["openclaw.json", "a.json5", "b.json5", "c.json5", ".env", "s/.env", "s/exec-approvals.json"]
+)
 def test_every_file_that_counts_is_looked_at_even_if_it_is_not_there(watch: Watch, tmp_path: Path, name: str) -> None:
     before = watch.last
     (tmp_path / name).write_text("{ }  // written")
