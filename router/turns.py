@@ -86,6 +86,7 @@ class Turns:
         self._growing: dict[str, Growing] = {}
         self._relay = Relay()
         self._absent: set[Seat] = set()
+        self._named: set[Seat] = set()
         #: Whether agents that got the same message answer one after the other (`broadcast.strategy`).
         self.sequential = False
         self.outbox = Outbox(spool, accounts, tasks, self._sent)
@@ -253,6 +254,7 @@ class Turns:
     def ended(self, seat: Seat, generation: int, crashed: bool, reason: str) -> None:
         """The worker process is gone. What it had waits again, or is buried after its third crash."""
         self.workers.forget(seat, generation, close=not self._is_fixed(seat))
+        self._named.discard(seat)
         queue = self._queues.get(seat)
         if queue is None:
             return
@@ -306,7 +308,9 @@ class Turns:
 
     async def _say(self, queue: AgentQueue, generation: int, say: m.Say) -> None:
         row = queue.get(say.id)
-        if row is not None and 0 <= say.seq < MAX_SEQ:
+        if row is None:
+            self._name_if_foreign(queue, say.id)
+        elif 0 <= say.seq < MAX_SEQ:
             answer = replies.read_tag(say.text[:MAX_SAY], row.message)
             to = replies.places(row.message, self._reply_mode(row.message.reply), say.seq, answer.quotes)
             stored = await self.outbox.say(say.id, say.seq, answer.text, to.rest, to.first)
@@ -322,13 +326,23 @@ class Turns:
 
     def _finish(self, queue: AgentQueue, generation: int, id: str, outcome: Outcome, error: str) -> None:
         row = queue.finish(id)
-        if row is not None:
+        if row is None:
+            self._name_if_foreign(queue, id)
+        else:
             self._stop_typing(id)
             self._growing.pop(id, None)
             self._pass_on(row)
         self._tasks.start(self._record_end(queue.seat, generation, row, id, outcome, error[:500]), f"finish {id}")
         self._move(queue)
         self._pump(queue.seat)
+
+    def _name_if_foreign(self, queue: AgentQueue, id: str) -> None:
+        """A worker speaks of a message that another one has; said once. Late words about its own are nothing strange."""
+        if queue.seat in self._named:
+            return
+        if any(other.get(id) is not None for other in self._queues.values()):
+            self._named.add(queue.seat)
+            log.warning("worker %s speaks of message %s, which is not its own; nothing is done", queue.seat, id)
 
     def _withdraw(self, queue: AgentQueue, row: InboxRow) -> None:
         """A message that no worker has is taken back by its sender."""

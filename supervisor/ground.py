@@ -30,6 +30,7 @@ def survey() -> Ground:
         landlock=_landlock(),
         runtime=_runtime(),
         memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        cpus=os.cpu_count() or 1,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -145,6 +146,9 @@ class Cutter:
             name = f"{name}-{slug(key)}"[:63]
         boot = str(paths.boot_folder(name))
         uid, gid = (0, 0) if box.shared else self._user(agent)
+        # A busy container must leave processors to the others; who shares one has what the least bounded of them has.
+        ceilings = [one.agent.limits.cpus for one in boxes]
+        cpus = max(ceilings) if all(ceilings) else 0
         mounts = [mount for one in boxes for mount in one.mounts()]
         mounts += [Mount(source=str(paths.proxy_folder), target=PROXY), Mount(source=boot, target=BOOT)]
         return ContainerSpec(
@@ -158,7 +162,7 @@ class Cutter:
             boot_folder=boot,
             owner=owner_of(paths.state),
             setup=setup_text(docker.get("setupCommand")),
-            docker={name: value for name, value in docker.items() if name not in {"setupCommand", "image", "user"}},
+            docker={"cpus": cpus, **_without(docker, "setupCommand", "image", "user")},
         )
 
     def _sharing(self, agent: AgentPlan) -> Iterator[AgentPlan]:
@@ -240,6 +244,10 @@ class _Box:
             # What the operator mounted for it besides: `host:inside[:mode]`.
             allowed_paths=tuple(str(bind).split(":")[1] for bind in self.agent.sandbox.docker.get("binds") or ()),
         )
+
+
+def _without(settings: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def setup_text(command: object) -> str:

@@ -35,7 +35,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     """What this machine and our user allow. `runtime` are the folders of the interpreter and of our packages.
 
     `user` is our uid, `uids` tells whether other uids can be had. `landlock` is the kernel's ABI, 0
-    for none; `memory` the machine's, in bytes.
+    for none; `memory` and `cpus` are the machine's, in bytes and in processors.
     """
 
     user: int = 0
@@ -44,6 +44,7 @@ class Ground(msgspec.Struct, frozen=True, kw_only=True):
     landlock: int = 0
     runtime: tuple[str, ...] = ()
     memory: int = 0
+    cpus: int = 0
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -106,7 +107,7 @@ def limits_for(ground: Ground, own: AgentLimits | None, shared: AgentLimits | No
         memory=_bytes(_first(own.memory, shared.memory, ground.memory // 2)),
         disk=_bytes(_first(own.disk, shared.disk, 0)),
         pids=_first(own.pids, shared.pids, MAX_PROCESSES),
-        cpus=_first(own.cpus, shared.cpus, 0.0),
+        cpus=_first(own.cpus, shared.cpus, ground.cpus / 2),
         shares=CPU_SHARES,
     )
 

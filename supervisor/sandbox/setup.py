@@ -38,6 +38,8 @@ SETUP = "openclaw.setup"
 WITHIN = 600.0
 MAX_OUTPUT = 8 * 1024 * 1024
 PIDS = 1024
+#: Seconds that a throw-away container lives beyond WITHIN: for the making of the image.
+LINGERS = 600
 MEMORY = "2g"
 _TAIL = 5
 _FOLDER = "/openclaw/setup"
@@ -246,6 +248,8 @@ def body_of(spec: ContainerSpec, owner: str, key: str, folder: str) -> dict[str,
         "NetworkMode": "bridge" if network in {"none", "host"} or ":" in network else network,
         "Mounts": [{"Type": "bind", "Source": folder, "Target": _FOLDER, "ReadOnly": True}],
         "Init": True,
+        # Should nobody be left to remove it: it ends by itself, and goes.
+        "AutoRemove": True,
         "SecurityOpt": ["no-new-privileges"],
         "PidsLimit": PIDS,
         "Memory": max(memory, profile.size(MEMORY)),
@@ -258,7 +262,7 @@ def body_of(spec: ContainerSpec, owner: str, key: str, folder: str) -> dict[str,
     }
     return {
         "Image": spec.image,
-        "Entrypoint": ["/bin/sh", "-c", "while :; do sleep 3600; done"],
+        "Entrypoint": ["sleep", str(int(WITHIN) + LINGERS)],
         "Cmd": [],
         "User": "0:0",
         "WorkingDir": "/",

@@ -137,7 +137,7 @@ async def test_what_was_with_a_dead_worker_moves_too(stage: Stage) -> None:
     assert stage.wire.delivered(BOX) == [GROUP]
 
 
-async def test_one_place_cannot_answer_for_another(stage: Stage) -> None:
+async def test_one_place_cannot_answer_for_another(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
     stage.configure("non-main")
     stage.up(Seat("a"), BOX)
     own = await stage.message(MAIN)
@@ -147,6 +147,8 @@ async def test_one_place_cannot_answer_for_another(stage: Stage) -> None:
     assert queue is not None and queue.owner(own) == 1, "it is still being worked on where it belongs"
     await asyncio.sleep(0)
     assert (await stage.spool.pending())[1] == [], "nothing was said to anybody"
+    named = [line.message for line in caplog.records if "not its own" in line.message]
+    assert len(named) == 1 and named[0].startswith(f"worker {BOX} "), "and the liar is named, once"
 
 
 async def test_one_place_cannot_answer_a_question_that_was_put_to_another(stage: Stage) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from protocol.config import Sandbox, ToolList
 from protocol.sandbox import HOST, Seat, container_name, slug
+from protocol.slices import Limits
 from supervisor.sandbox.spec import ContainerSpec, digest
 from supervisor.workerplan import AgentPlan, Cutter, WorkerPlan
 from tests.support.plans import PATHS, agent_of, keys_of, plan_of
@@ -189,3 +191,17 @@ def test_the_layer_for_sandboxes_is_applied_inside_and_only_there() -> None:
 
 def test_plans_of_two_readings_compare_equal() -> None:
     assert plan_of(agent_of("a", sandbox=boxed())).fixed == plan_of(agent_of("a", sandbox=boxed())).fixed
+
+
+def test_a_container_has_the_ceiling_of_its_agent_unless_docker_is_told_another() -> None:
+    def cpus(*agents: AgentPlan) -> list[object]:
+        return [container(plan).docker["cpus"] for plan in cut(*agents).fixed().values()]
+
+    def limited(id: str, ceiling: float, **docker: object) -> AgentPlan:
+        agent = agent_of(id, sandbox=boxed(**docker))
+        return msgspec.structs.replace(agent, limits=Limits(cpus=ceiling))
+
+    assert cpus(limited("a", 1.5), limited("b", 1.5, cpus=3)) == [1.5, 3]
+    shared = [msgspec.structs.replace(agent_of(id, sandbox=boxed("all", "shared")), limits=Limits(cpus=ceiling))
+              for id, ceiling in (("a", 1), ("b", 2))]  # fmt: skip
+    assert cpus(*shared) == [2, 2], "one container, one ceiling"

@@ -80,11 +80,11 @@ def test_processes_are_counted_by_uid_only_where_the_uid_is_its_own() -> None:
 
 # --- limits ------------------------------------------------------------------------------------------------------
 
-GROUND = Ground(memory=8 << 30)
+GROUND = Ground(memory=8 << 30, cpus=4)
 
 
 def test_an_agent_gets_half_of_the_memory_and_some_processes_unless_told_otherwise() -> None:
-    assert limits_for(GROUND, None, None) == Limits(memory=4 << 30, pids=512, cpus=0.0, shares=256)
+    assert limits_for(GROUND, None, None) == Limits(memory=4 << 30, pids=512, cpus=2.0, shares=256)
 
 
 def test_its_own_limits_win_over_the_defaults_one_by_one() -> None:
@@ -99,7 +99,9 @@ def test_sizes_are_written_as_docker_writes_them(text: int | str, size: int) -> 
 
 
 def test_zero_is_no_limit() -> None:
-    assert limits_for(GROUND, AgentLimits(memory=0, pids=0), AgentLimits(memory="1g", pids=9)) == Limits(shares=256)
+    assert limits_for(GROUND, AgentLimits(memory=0, pids=0, cpus=0), AgentLimits(memory="1g", pids=9)) == Limits(
+        shares=256
+    )
 
 
 # --- what is missing ---------------------------------------------------------------------------------------------
