@@ -337,7 +337,7 @@ class Turns:
         self._pump(queue.seat)
 
     def _name_if_foreign(self, queue: AgentQueue, id: str) -> None:
-        """A worker speaks of a message that another one has; said once. Late words about its own are nothing strange."""
+        """A worker speaks of a message that another one has: said once. Late words about its own are no lie."""
         if queue.seat in self._named:
             return
         if any(other.get(id) is not None for other in self._queues.values()):
