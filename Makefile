@@ -10,9 +10,11 @@ export PYTHONDONTWRITEBYTECODE :=
 run: $(VENV)/.run
 	$(BIN)/openclaw gateway run --allow-unconfigured
 
+# Most of it waits for processes: two at a time. What measures time or kills everything has the machine for itself.
 test: $(VENV)/.dev system
 	-@$(BIN)/python -m tests.support.docker_engine cache
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/integration tests/fuzz
+	$(BIN)/python -m pytest tests/contract tests/chaos
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

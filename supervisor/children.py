@@ -81,7 +81,7 @@ def settings(kind: Kind | Literal["container"], grace: float) -> Settings:
         case "container":
             # The first start may have to make the container; a setupCommand has a limit of its own, in the spawner.
             # What keeps a container from being made (no Docker, no image) is mended outside: look again soon.
-            return Settings(ready_within=60, drain_for=grace, rests=True, stop_for=8, quarantine=15, max_quarantine=60)
+            return Settings(ready_within=60, drain_for=grace, rests=True, stop_for=8, quarantine=5, max_quarantine=30)
         case "router" | "cliproxy":
             # They get the grace with the message that tells them to stop, and a little to close their files.
             return Settings(ready_within=30, drain_for=grace + 3)

@@ -169,7 +169,12 @@ class Run:
         """In a thread: run the script, read what it says."""
         environ = {"DEBIAN_FRONTEND": "noninteractive", **self._spec.docker.get("env", DOCKER["env"])}
         started = client.exec_create(
-            self._container, ["/bin/sh", "-ev", f"{_FOLDER}/setup.sh"], environment=environ, user="0:0", workdir="/"
+            # One stream: of two nobody knows whether a word came before the next line was repeated.
+            self._container,
+            ["/bin/sh", "-c", f"exec /bin/sh -ev {_FOLDER}/setup.sh 2>&1"],
+            environment=environ,
+            user="0:0",
+            workdir="/",
         )
         with contextlib.closing(output(client, started["Id"])) as chunks:
             for line in self._progress.follow(chunks):
