@@ -139,7 +139,9 @@ class Stage:
 
     def log(self) -> list[dict[str, Any]]:
         """The gateway's log."""
-        return [json.loads(line) for line in self.paths.log_file.read_text().splitlines()]
+        # Its last line may be half written.
+        whole, _, _ = self.paths.log_file.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def says_of(self, agent: str) -> list[str]:
         """Messages of the log that name the agent, but for what its own worker wrote."""
