@@ -172,7 +172,8 @@ class Supervised:
         return self.paths.log_file.read_text() if self.paths.log_file.exists() else ""
 
     def entries(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log().splitlines()]
+        # Its last line may be half written.
+        return [json.loads(line) for line in self.log().rpartition("\n")[0].splitlines()]
 
     def descendants(self) -> list[psutil.Process]:
         assert self.process is not None
