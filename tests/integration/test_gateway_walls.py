@@ -294,9 +294,9 @@ async def test_a_fork_bomb_does_not_keep_another_agent_from_answering(rooted: Ro
 async def test_a_worker_whose_agent_took_too_much_memory_is_told_as_out_of_memory(rooted: Rooted) -> None:
     rooted.write(config(memory="220m"))
     await started(rooted)
-    # Each less than the worker has, all together more than the agent may.
-    each = "head -c 24000000 /dev/zero | (tail; sleep 60) & "
-    async with rooted.meanwhile("agent", "--agent", "main", "-m", f"/run {each * 12} wait"):
+    # Each far less than the worker has, which the kernel therefore chooses; all together more than the agent may.
+    each = "(head -c 8000000 /dev/zero; sleep 60) | tail & "
+    async with rooted.meanwhile("agent", "--agent", "main", "-m", f"/run {each * 40} wait"):
         await until(lambda: any(report["out_of_memory"] for report in crashes(rooted)), 60)
         (report, *_) = (one for one in crashes(rooted) if one["out_of_memory"])
         assert report["name"] == "worker main"
