@@ -185,6 +185,10 @@ class Sandbox(Section, frozen=True, kw_only=True):
     prune: dict[str, Natural] | None = None
 
 
+#: A number of bytes as Docker writes it.
+Size = Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$", examples=["512m", "2g"])]
+
+
 class AgentLimits(Section, frozen=True, kw_only=True):
     """`limits`, at defaults and per agent: what all processes of an agent on the host may use together. Ours.
 
@@ -192,8 +196,8 @@ class AgentLimits(Section, frozen=True, kw_only=True):
     folders may hold. 0 is no limit.
     """
 
-    memory: Natural | Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$")] | None = None
-    disk: Natural | Annotated[str, msgspec.Meta(pattern="^[0-9]+(\\.[0-9]+)?[kmgt]?$")] | None = None
+    memory: Natural | Size | None = None
+    disk: Natural | Size | None = None
     pids: Natural | None = None
     cpus: Annotated[float, msgspec.Meta(ge=0)] | None = None
 

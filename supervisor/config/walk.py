@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from msgspec import inspect
+from msgspec.structs import replace
 
 from supervisor.config.problems import Problem, dotted
 
@@ -70,6 +72,8 @@ def _check(value: Any, kind: inspect.Type, at: Path) -> Iterator[Problem]:
     match kind:
         case inspect.AnyType():
             return
+        case inspect.Metadata():
+            yield from (_like(kind, problem) for problem in _check(value, kind.type, at))
         case inspect.UnionType():
             yield from _check_union(value, kind, at)
         case inspect.StructType():
@@ -156,6 +160,15 @@ def _check_scalar(value: Any, kind: inspect.Type, at: Path) -> Iterator[Problem]
         yield from _check_range(value, kind, at)
     elif isinstance(kind, inspect.StrType) and kind.min_length and len(value) < kind.min_length:
         yield Problem(dotted(at), "Too small: expected a string that is not empty")
+    elif isinstance(kind, inspect.StrType) and kind.pattern and not re.search(kind.pattern, value):
+        yield Problem(dotted(at), f'Invalid input: "{value[:60]}" is not written as this value must be')
+
+
+def _like(kind: inspect.Metadata, problem: Problem) -> Problem:
+    """With examples of what is meant, where the type has any."""
+    examples = (kind.extra_json_schema or {}).get("examples") or ()
+    written = " or ".join(str(one) for one in examples)
+    return replace(problem, hint=f"write it like {written}") if written and not problem.hint else problem
 
 
 def _check_range(value: float, kind: inspect.IntType | inspect.FloatType, at: Path) -> Iterator[Problem]:
@@ -171,6 +184,8 @@ def _check_range(value: float, kind: inspect.IntType | inspect.FloatType, at: Pa
 
 def _shape(kind: inspect.Type) -> str:
     match kind:
+        case inspect.Metadata():
+            return _shape(kind.type)
         case inspect.StrType():
             return "string"
         case inspect.LiteralType():
