@@ -197,7 +197,9 @@ def _listed(seen: View, allowed: dict[str, tuple[str | int, ...]]) -> bool:
 
 def fixes(seen: View, config: Config) -> list[tuple[str, str]]:
     """Keys that would change it, each with the command that does."""
-    at = tool_paths.agent_path(config, seen.agent)
+    own = tool_paths.agent_path(config, seen.agent)
+    # An agent that has no entry has only what holds for all.
+    at = "agents.defaults" if own.endswith("[]") else own
     found = []
     if seen.sandboxed:
         found.append((f"{at}.sandbox.mode", _set(f"{at}.sandbox.mode", "off")))
